@@ -1,0 +1,1 @@
+"""Pi scoring for LangChain, LlamaIndex and the shell."""

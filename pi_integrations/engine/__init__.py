@@ -1,0 +1,1 @@
+"""The engine: answers the Pi API on the user's own machine."""

@@ -1,0 +1,87 @@
+"""From verdicts to the response: curves, means, rounding, and what is left out. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pi_integrations.engine.scoring.curves import apply_curve
+from pi_integrations.engine.scoring.means import weighted_mean
+from pi_integrations.engine.scoring.rubric import Group, Leaf, Rubric
+from pi_integrations.models import AggregationMethod
+
+__all__ = ["NothingScored", "aggregate"]
+
+_DECIMALS = 4
+
+
+class NothingScored(Exception):
+    """No question that counts has a score, so there is no total."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A scored sibling: what it adds to the mean above it."""
+
+    score: float
+    weight: float
+
+
+def aggregate(rubric: Rubric, scores: Sequence[float | None], reasons: Mapping[int, str]) -> dict[str, Any]:
+    """The response body's scores: `question_scores` or `dimension_scores`, `total_score`, and `unscored` if any.
+
+    `scores` holds a raw score per leaf in the rubric's order, None where unscored; `reasons` says why by leaf index.
+    Unscored questions leave their mean, whose other weights are renormalised; a dimension without any leaves the total.
+
+    Raises:
+        NothingScored: when no question with a positive weight has a score.
+    """
+    totals: list[_Node] = []
+    shown: dict[str, dict[str, Any]] = {}
+    unscored: dict[str, dict[str, str]] = {}
+    start = 0
+    for group in rubric.groups:
+        indices = range(start, start + len(group.leaves))
+        start = indices.stop
+        label = group.label or ""
+        raw = {leaf.key: scores[i] for i, leaf in zip(indices, group.leaves, strict=True) if scores[i] is not None}
+        missing = {leaf.key: reasons[i] for i, leaf in zip(indices, group.leaves, strict=True) if scores[i] is None}
+        if missing:
+            unscored[label] = missing
+        total = _group_total(group, [scores[i] for i in indices])
+        if total is not None:
+            totals.append(_Node(total, group.weight))
+            shown[label] = {"subdimension_scores": {k: _rounded(v) for k, v in raw.items()}, "total_score": _rounded(total)}
+    total = _mean(AggregationMethod.ARITHMETIC_MEAN, totals)
+    if total is None:
+        raise NothingScored
+    if rubric.flat:
+        body: dict[str, Any] = {"question_scores": shown[""]["subdimension_scores"]}
+    else:
+        body = {"dimension_scores": shown}
+    body["total_score"] = _rounded(total)
+    if unscored:
+        body["unscored"] = unscored[""] if rubric.flat else unscored
+    return body
+
+
+def _group_total(group: Group, scores: Sequence[float | None]) -> float | None:
+    counted = [_curved(leaf, score) for leaf, score in zip(group.leaves, scores, strict=True) if score is not None]
+    mean = _mean(group.method, counted)
+    return None if mean is None else apply_curve(group.knots, mean)
+
+
+def _curved(leaf: Leaf, score: float) -> _Node:
+    return _Node(apply_curve(leaf.knots, score), leaf.weight)
+
+
+def _mean(method: AggregationMethod, nodes: Sequence[_Node]) -> float | None:
+    if not any(node.weight for node in nodes):
+        return None
+    return weighted_mean(method, [node.score for node in nodes], [node.weight for node in nodes])
+
+
+def _rounded(score: float | None) -> float:
+    assert score is not None
+    return round(score, _DECIMALS)

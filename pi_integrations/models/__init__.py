@@ -1,0 +1,43 @@
+"""The wire contract as pydantic models, shared by the client and the engine."""
+
+from pi_integrations.models.problems import Problem, describe, render
+from pi_integrations.models.scores import (
+    DimensionScore,
+    Provenance,
+    QuestionProvenance,
+    QuestionScore,
+    ScoreResult,
+    Usage,
+)
+from pi_integrations.models.scoring import (
+    AggregationMethod,
+    Dimension,
+    DimensionSpec,
+    Question,
+    ScoreRequest,
+    ScoringSpec,
+    ScoringType,
+    SubDimension,
+    parse_spec,
+)
+
+__all__ = [
+    "AggregationMethod",
+    "Dimension",
+    "DimensionScore",
+    "DimensionSpec",
+    "Problem",
+    "Provenance",
+    "Question",
+    "QuestionProvenance",
+    "QuestionScore",
+    "ScoreRequest",
+    "ScoreResult",
+    "ScoringSpec",
+    "ScoringType",
+    "SubDimension",
+    "Usage",
+    "describe",
+    "parse_spec",
+    "render",
+]

@@ -1,0 +1,145 @@
+"""What `POST /scoring_system/score` answers, for both generations of the spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
+
+__all__ = ["DimensionScore", "Provenance", "QuestionProvenance", "QuestionScore", "ScoreResult", "Usage"]
+
+
+class _Response(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+
+class Usage(_Response):
+    """What a score cost, as far as the judge knows it; absent numbers are unknown, not zero."""
+
+    calls: int | None = None
+    """Requests made to a judge model."""
+    input_tokens: int | None = None
+    """Tokens read by the judge model."""
+    output_tokens: int | None = None
+    """Tokens written by the judge model."""
+    cost_usd: FiniteFloat | None = None
+    """US dollars, when the operator configured prices."""
+
+
+class QuestionProvenance(_Response):
+    """How one question got its score."""
+
+    method: str
+    """The reading that made it: logits, logprobs, structured, code, model, baseline, scripted or cache."""
+    read: str | None = None
+    """For `cache`: the reading that made the stored verdict."""
+    explanation: str | None = None
+    """The judge's or the code's own words, where it gave any."""
+
+
+class Provenance(_Response):
+    """Who scored and how; nested as the scores are."""
+
+    judge: str
+    """Fingerprint of the judge: the same fingerprint gives the same scores."""
+    questions: dict[str, QuestionProvenance | dict[str, QuestionProvenance]]
+    """By question; for a dimension spec by dimension, then by sub-dimension."""
+
+
+class DimensionScore(_Response):
+    """Scores of one dimension."""
+
+    subdimension_scores: dict[str, FiniteFloat]
+    """Raw score in [0, 1] by sub-dimension label."""
+    total_score: FiniteFloat
+    """Weighted mean of the curved sub-scores, after the dimension's curve."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionScore:
+    """One question's outcome, whatever the generation of the spec: a score, or the reason why there is none."""
+
+    key: str
+    """Label or text of the question; `dimension / sub-dimension` for a dimension spec."""
+    score: float | None
+    """Raw score in [0, 1]; None when unscored."""
+    reason: str | None = None
+    """Why it is unscored."""
+    method: str | None = None
+    """The reading that made the score; None when the service does not say."""
+    explanation: str | None = None
+    """The judge's or the code's own words, where it gave any."""
+
+
+class ScoreResult(_Response):
+    """The scores of one exchange.
+
+    Example:
+        >>> result = ScoreResult(question_scores={"Polite": 0.9}, total_score=0.9)
+        >>> [(q.key, q.score) for q in result.questions()]
+        [('Polite', 0.9)]
+    """
+
+    question_scores: dict[str, FiniteFloat] | None = None
+    """Flat spec: raw score in [0, 1] by label, or by question text where there is no label."""
+    dimension_scores: dict[str, DimensionScore] | None = None
+    """Dimension spec: scores by dimension label."""
+    total_score: FiniteFloat
+    """The total in [0, 1], rounded to 4 decimals."""
+    unscored: dict[str, str | dict[str, str]] | None = None
+    """Reasons of questions left out under the `partial` policy, nested as the scores are."""
+    provenance: Provenance | None = None
+    """Who scored and how; an engine says, the hosted service does not."""
+    usage: Usage | None = None
+    """Tokens and cost where the judge has them."""
+
+    @model_validator(mode="after")
+    def _has_scores(self) -> Self:
+        if self.question_scores is None and self.dimension_scores is None:
+            raise ValueError("neither question_scores nor dimension_scores is there")
+        return self
+
+    @property
+    def judge(self) -> str | None:
+        """Fingerprint of the judge, when the service says."""
+        return self.provenance.judge if self.provenance else None
+
+    def questions(self) -> Iterator[QuestionScore]:
+        """Every question's outcome, scored ones first, in the order of the response."""
+        made = self.provenance.questions if self.provenance else {}
+        if self.question_scores is not None:
+            yield from _outcomes(self.question_scores, self.unscored or {}, made, prefix="")
+            return
+        reasons = self.unscored or {}
+        for label, dimension in (self.dimension_scores or {}).items():
+            yield from _outcomes(
+                dimension.subdimension_scores,
+                _below(reasons, label),
+                _below(made, label),
+                prefix=f"{label} / ",
+            )
+        for label in reasons.keys() - (self.dimension_scores or {}).keys():
+            yield from _outcomes({}, _below(reasons, label), {}, prefix=f"{label} / ")
+
+
+def _below(nested: dict[str, Any], label: str) -> dict[str, Any]:
+    inner = nested.get(label)
+    return inner if isinstance(inner, dict) else {}
+
+
+def _outcomes(
+    scores: dict[str, float], reasons: dict[str, Any], made: dict[str, Any], *, prefix: str
+) -> Iterator[QuestionScore]:
+    for key, score in scores.items():
+        how = made.get(key)
+        known = isinstance(how, QuestionProvenance)
+        yield QuestionScore(
+            key=prefix + key,
+            score=score,
+            method=how.method if known else None,
+            explanation=how.explanation if known else None,
+        )
+    for key, reason in reasons.items():
+        yield QuestionScore(key=prefix + key, score=None, reason=str(reason))
