@@ -1,5 +1,6 @@
 """The wire contract as pydantic models, shared by the client and the engine."""
 
+from pi_integrations.models.exchanges import compose_llm_input
 from pi_integrations.models.problems import Problem, describe, render
 from pi_integrations.models.scores import (
     DimensionScore,
@@ -37,6 +38,7 @@ __all__ = [
     "ScoringType",
     "SubDimension",
     "Usage",
+    "compose_llm_input",
     "describe",
     "parse_spec",
     "render",

@@ -1,0 +1,197 @@
+"""The one client, async at heart; `PiClient` is the same with every call waited for.
+
+It does not know who answers: the hosted service, an engine over HTTP, or an engine in this process. It never falls back
+from one to another, since scores from another judge are other scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import SecretStr, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from pi_integrations.client.cache import ResultCache
+from pi_integrations.client.connections import Connections
+from pi_integrations.client.limiter import ConcurrencyLimiter, Limiter
+from pi_integrations.client.resources import ScoringSystem
+from pi_integrations.client.retry import RetryPolicy
+from pi_integrations.client.settings import ClientSettings, UnscoredPolicy
+from pi_integrations.client.transport import Answer, Channel, HttpChannel, status_error
+from pi_integrations.errors import PiConnectionError, PiResponseError, PiUsageError
+from pi_integrations.models import ScoreRequest, ScoreResult, describe, render
+
+__all__ = ["AsyncPiClient"]
+
+_SCORE = "/scoring_system/score"
+
+
+class AsyncPiClient:
+    """A client of the Pi API.
+
+    Use it as `async with AsyncPiClient() as client:` to keep connections on your own loop, or make one and call it from
+    any loop and any thread: it then works on a background loop of its own. `aclose` when done.
+
+    Args:
+        api_key: Key of the service; default `WITHPI_API_KEY`.
+        base_url: Root of the service; default `PI_CLIENT_BASE_URL`, else the hosted service when a key is set.
+        timeout: Seconds for one attempt; default 60.
+        max_concurrency: Requests in flight at a time over all threads and loops; default 32.
+        retry: When to try again; see `RetryPolicy`.
+        unscored: Default for `score(unscored=...)`.
+        limiter: Takes the place of `max_concurrency`, to share one limit between clients.
+        cache: Keeps results; see `ResultCache`.
+
+    Raises:
+        PiUsageError: when no endpoint is configured, or a setting is out of range.
+
+    Example:
+        ```python
+        async with AsyncPiClient() as client:
+            scores = await client.scoring_system.score(
+                llm_input="Where is my order?",
+                llm_output="It left our warehouse this morning.",
+                scoring_spec=[{"question": "Does the answer say where the order is?"}],
+            )
+            print(scores.total_score)
+        ```
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | SecretStr | None = None,
+        base_url: str | None = None,
+        timeout: float | None = None,
+        max_concurrency: int | None = None,
+        retry: RetryPolicy | None = None,
+        unscored: UnscoredPolicy | None = None,
+        limiter: Limiter | None = None,
+        cache: ResultCache | None = None,
+    ) -> None:
+        settings = ClientSettings.from_env(
+            api_key=SecretStr(api_key) if isinstance(api_key, str) else api_key,
+            base_url=base_url,
+            timeout=timeout,
+            max_concurrency=max_concurrency,
+            retry=retry,
+            unscored=unscored,
+        )
+
+        def connect() -> Channel:
+            return HttpChannel(settings.base_url, max_connections=settings.max_concurrency)
+
+        self._set_up(settings, Connections(connect), limiter, cache)
+
+    @classmethod
+    def over(
+        cls,
+        connect: Callable[[], Channel],
+        settings: ClientSettings,
+        *,
+        limiter: Limiter | None = None,
+        cache: ResultCache | None = None,
+    ) -> Self:
+        """A client whose requests go through channels made by `connect`, on the background loop."""
+        client = cls.__new__(cls)
+        client._set_up(settings, Connections(connect, bindable=False), limiter, cache)
+        return client
+
+    def _set_up(
+        self, settings: ClientSettings, connections: Connections, limiter: Limiter | None, cache: ResultCache | None
+    ) -> None:
+        self.settings = settings
+        self.scoring_system = ScoringSystem(self)
+        self._connections = connections
+        self._limiter = limiter or ConcurrencyLimiter(settings.max_concurrency)
+        self._cache = cache
+        self._headers = {"content-type": "application/json", "accept": "application/json"}
+        self._headers |= {"accept-encoding": "gzip, deflate", "user-agent": "pi-integrations-python"}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self.settings.base_url!r})"
+
+    async def __aenter__(self) -> Self:
+        self._connections.bind()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._connections.unbind()
+
+    async def aclose(self) -> None:
+        """Closes the background connections; a later call opens them anew."""
+        await self._connections.close_shared()
+
+    async def post_score(self, request: ScoreRequest, *, unscored: UnscoredPolicy | None = None) -> ScoreResult:
+        """The scores of a request already built; see `scoring_system.score`."""
+        policy = unscored or self.settings.unscored
+        body = _body(request)
+        key = self._cache_key(body, policy) if self._cache else ""
+        if self._cache and (kept := self._cache.get(key)):
+            return kept
+        headers = {"x-pi-unscored": policy} if policy else {}
+        result = await self._connections.run(lambda channel: self._post(channel, _SCORE, body, headers))
+        if self._cache:
+            self._cache.set(key, result)
+        return result
+
+    async def _post(self, channel: Channel, path: str, body: bytes, headers: dict[str, str]) -> ScoreResult:
+        headers = _Headers(self._headers, **headers)
+        if self.settings.api_key:
+            headers["x-api-key"] = self.settings.api_key.get_secret_value()
+
+        async def attempt(seconds_left: float) -> ScoreResult:
+            await self._limiter.acquire()
+            try:
+                timeout = max(min(self.settings.timeout, seconds_left), 0.001)
+                answer = await channel.send("POST", path, headers=headers, body=body, timeout=timeout)
+            finally:
+                self._limiter.release()
+            return _result("POST", path, answer)
+
+        return await self.settings.retry.run(attempt)
+
+    def _cache_key(self, body: bytes, policy: str | None) -> str:
+        digest = hashlib.sha256(f"{self.settings.base_url}\n{policy}\n".encode())
+        digest.update(body)
+        return digest.hexdigest()
+
+
+class _Headers(dict[str, str]):
+    """Headers that keep the key out of tracebacks that show local variables."""
+
+    def __repr__(self) -> str:
+        return f"<headers {', '.join(self)}>"
+
+
+def _body(request: ScoreRequest) -> bytes:
+    try:
+        return request.__pydantic_serializer__.to_json(request, exclude_none=True)
+    except (PydanticSerializationError, UnicodeError) as error:
+        raise PiUsageError(
+            f"the request cannot be written as JSON: {error}. kwargs holds plain JSON values; texts are valid Unicode"
+        ) from None
+
+
+def _result(method: str, path: str, answer: Answer) -> ScoreResult:
+    if not 200 <= answer.status < 300:
+        raise status_error(method, path, answer)
+    try:
+        return ScoreResult.model_validate_json(answer.body)
+    except ValidationError as error:
+        problems = describe(error)
+    if problems[0]["type"] == "json_invalid" and "EOF" in problems[0]["msg"]:
+        raise PiConnectionError(
+            f"{method} {path} answered {answer.status} with a body that ends after {len(answer.body)} bytes,"
+            " before its JSON does: it was cut off."
+        )
+    kind = answer.headers.get("content-type", "no content type")
+    raise PiResponseError(
+        f"{method} {path} answered {answer.status} ({kind}) with something other than scores: {render(problems)}."
+        " Check that base_url points at a Pi API."
+    )

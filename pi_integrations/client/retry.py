@@ -1,0 +1,99 @@
+"""When a request is tried again, how long to wait, and when to give up: tenacity, configured."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import tenacity
+
+from pi_integrations.errors import PiConnectionError, PiError, PiStatusError, PiUsageError
+
+__all__ = ["RetryPolicy"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Retries of connection errors, 408, 429 and 5xx, unless the server says `x-should-retry: false`.
+
+    Waits grow exponentially with jitter; a `retry-after` or `retry-after-ms` header takes their place. No other 4xx is
+    ever retried, and cancellation never is.
+
+    Attributes:
+        attempts: Tries in all, the first included.
+        initial: Seconds before the second try, before jitter.
+        maximum: Longest wait of our own choosing, in seconds.
+        total: Seconds for everything, waits included: a wait that would pass it is not begun, and the last attempt is
+            cut short at it.
+
+    Example:
+        >>> RetryPolicy(attempts=5, total=20.0).attempts
+        5
+    """
+
+    attempts: int = 4
+    initial: float = 0.5
+    maximum: float = 8.0
+    total: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise PiUsageError(f"RetryPolicy.attempts is {self.attempts}; it counts the first try, so at least 1")
+        if not (self.initial >= 0 and self.maximum >= 0 and self.total > 0):
+            raise PiUsageError("RetryPolicy.initial and maximum are seconds ≥ 0, total is seconds > 0")
+
+    async def run(self, attempt: Callable[[float], Awaitable[T]]) -> T:
+        """What `attempt` returns; it is called with the seconds left of `total`.
+
+        Raises:
+            PiError: the last real error, its message completed with the attempts and seconds spent.
+        """
+        started = time.monotonic()
+        deadline = started + self.total
+
+        async def once() -> T:
+            return await attempt(deadline - time.monotonic())
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_is_retryable),
+            wait=self._wait,
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(self.attempts), tenacity.stop_before_delay(self.total)
+            ),
+            reraise=True,
+        )
+        try:
+            return await retrying(once)
+        except PiError as error:
+            _complete(error, retrying.statistics.get("attempt_number", 1), time.monotonic() - started)
+            raise
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = getattr(error, "retry_after", None)
+        if asked is not None:
+            return float(asked)
+        ceiling = min(self.maximum, self.initial * 2 ** (state.attempt_number - 1))
+        return ceiling * random.uniform(0.5, 1.0)
+
+
+def _is_retryable(error: BaseException) -> bool:
+    if isinstance(error, PiConnectionError):
+        return True
+    if isinstance(error, PiStatusError):
+        return (error.status in (408, 429) or error.status >= 500) and error.should_retry is not False
+    return False
+
+
+def _complete(error: PiError, attempts: int, seconds: float) -> None:
+    if not _is_retryable(error):
+        return
+    message = f"{error} Gave up after {attempts} attempt{'s' if attempts > 1 else ''} in {seconds:.1f} s."
+    if isinstance(error, PiStatusError) and error.status == 429:
+        message += " Lower max_concurrency or raise RetryPolicy.total."
+    error.args = (message,)

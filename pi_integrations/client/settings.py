@@ -1,0 +1,87 @@
+"""Where the client sends, with which key and limits: frozen values. `from_env` alone reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from pi_integrations.client.retry import RetryPolicy
+from pi_integrations.errors import PiUsageError
+
+__all__ = ["HOSTED_BASE_URL", "ClientSettings", "UnscoredPolicy"]
+
+HOSTED_BASE_URL = "https://api.withpi.ai/v1"
+UnscoredPolicy = Literal["error", "partial"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """Everything a client can be told.
+
+    Attributes:
+        base_url: Root of a Pi API, such as `https://api.withpi.ai/v1` or `http://localhost:8000`.
+        api_key: Sent as `x-api-key`; hidden in `repr`, logs and tracebacks.
+        timeout: Seconds for one attempt, from connecting to the last byte.
+        max_concurrency: Requests in flight at a time, over all threads and loops.
+        retry: See `RetryPolicy`.
+        unscored: What to ask of the engine for questions without a usable answer: `error`, `partial`, or None for the
+            engine's own setting.
+    """
+
+    base_url: str
+    api_key: SecretStr | None = None
+    timeout: float = 60.0
+    max_concurrency: int = 32
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    unscored: UnscoredPolicy | None = None
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise PiUsageError(f"base_url is {self.base_url!r}; give an http or https URL such as {HOSTED_BASE_URL}")
+        if not self.timeout > 0:
+            raise PiUsageError(f"timeout is {self.timeout}; give seconds > 0")
+        if self.max_concurrency < 1:
+            raise PiUsageError(f"max_concurrency is {self.max_concurrency}; it must be at least 1")
+        if self.unscored not in (None, "error", "partial"):
+            raise PiUsageError(f"unscored is {self.unscored!r}; give 'error' or 'partial'")
+        _check_key(self.api_key)
+        object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **given: Any) -> ClientSettings:
+        """`given` completed from `PI_CLIENT_BASE_URL` and `WITHPI_API_KEY`; the hosted service when only a key is set.
+
+        Raises:
+            PiUsageError: when nothing says where to send; it names the ways out.
+        """
+        values = {**_read(environ), **{name: value for name, value in given.items() if value is not None}}
+        if "base_url" not in values and "api_key" in values:
+            values["base_url"] = HOSTED_BASE_URL
+        if "base_url" not in values:
+            raise PiUsageError(
+                "no Pi endpoint is configured. Set WITHPI_API_KEY for the hosted service; or set PI_CLIENT_BASE_URL (or"
+                " base_url=) to an engine started with `pi-integrations serve`; or score in this process with"
+                " pi_integrations.embedded(judge=...)"
+            )
+        return cls(**values)
+
+
+def _read(environ: Mapping[str, str] | None) -> dict[str, Any]:
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    if environ.get("WITHPI_API_KEY"):
+        values["api_key"] = SecretStr(environ["WITHPI_API_KEY"])
+    if environ.get("PI_CLIENT_BASE_URL"):
+        values["base_url"] = environ["PI_CLIENT_BASE_URL"]
+    return values
+
+
+def _check_key(key: SecretStr | None) -> None:
+    if key is not None and not (key.get_secret_value().isascii() and key.get_secret_value().isprintable()):
+        raise PiUsageError("api_key holds characters that no HTTP header can carry; copy it again without line breaks")

@@ -1,0 +1,135 @@
+"""`PiClient`: the async client with every call run on the background loop and waited for.
+
+Works in plain scripts, in threads, and inside a running notebook loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from functools import update_wrapper
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+
+from pi_integrations.client.client import AsyncPiClient
+from pi_integrations.client.loop_thread import loop_thread
+from pi_integrations.client.resources import ScoringSystem, SpecLike
+from pi_integrations.client.score_many import Progress, Scored
+from pi_integrations.client.settings import UnscoredPolicy
+from pi_integrations.models import AggregationMethod
+
+__all__ = ["PiClient", "SyncScoringSystem"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_END = object()
+
+
+class _Waited(Generic[P, R]):
+    """A descriptor: the same method, signature and docstring, but it returns the result instead of a coroutine."""
+
+    def __init__(self, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> None:
+        self._method = method
+        update_wrapper(self, method)  # type: ignore[arg-type]
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: Any, owner: type) -> Callable[P, R]: ...
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
+
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            return loop_thread().run(self._method(instance._async, *args, **kwargs))
+
+        return update_wrapper(call, self._method)
+
+
+class SyncScoringSystem:
+    """`client.scoring_system` of a `PiClient`."""
+
+    def __init__(self, resource: ScoringSystem) -> None:
+        self._async = resource
+
+    score = _Waited(ScoringSystem.score)
+
+    def score_many(
+        self,
+        rows: Iterable[Any],
+        *,
+        scoring_spec: SpecLike,
+        aggregation_method: AggregationMethod | str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        unscored: UnscoredPolicy | None = None,
+        ordered: bool = True,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Iterator[Scored]:
+        """A `Scored` per row; see `ScoringSystem.score_many`. `rows` is read in a thread, so it may block."""
+        stream = self._async.score_many(
+            _in_thread(rows),
+            scoring_spec=scoring_spec,
+            aggregation_method=aggregation_method,
+            kwargs=kwargs,
+            unscored=unscored,
+            ordered=ordered,
+            on_progress=on_progress,
+        )
+        return _waited(stream)
+
+
+def _waited(stream: AsyncIterator[Scored]) -> Iterator[Scored]:
+    async def advance() -> Scored | None:
+        return await anext(stream, None)
+
+    try:
+        while (scored := loop_thread().run(advance())) is not None:
+            yield scored
+    finally:
+        loop_thread().run(stream.aclose())  # type: ignore[attr-defined]
+
+
+async def _in_thread(rows: Iterable[Any]) -> AsyncIterator[Any]:
+    iterator = iter(rows)
+    while (row := await asyncio.to_thread(next, iterator, _END)) is not _END:
+        yield row
+
+
+class PiClient:
+    """The client for synchronous code; takes the arguments of `AsyncPiClient`.
+
+    Example:
+        ```python
+        with PiClient() as client:
+            scores = client.scoring_system.score(
+                llm_input="Where is my order?",
+                llm_output="It left our warehouse this morning.",
+                scoring_spec=[{"question": "Does the answer say where the order is?"}],
+            )
+        ```
+    """
+
+    def __init__(self, *args: Any, client: AsyncPiClient | None = None, **kwargs: Any) -> None:
+        self._async = client or AsyncPiClient(*args, **kwargs)
+        self.settings = self._async.settings
+        self.scoring_system = SyncScoringSystem(self._async.scoring_system)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self.settings.base_url!r})"
+
+    @property
+    def asynchronous(self) -> AsyncPiClient:
+        """The async client behind this one; both may be used at the same time."""
+        return self._async
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections; a later call opens them anew."""
+        loop_thread().run(self._async.aclose())

@@ -1,0 +1,68 @@
+"""The engine as an ASGI app: settings in, a FastAPI app out. Every route is served at `/` and below `/v1`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from pi_integrations._version import __version__
+from pi_integrations.engine.gate import Gate
+from pi_integrations.engine.judges.choose import choose_judge
+from pi_integrations.engine.routes.answers import error_response
+from pi_integrations.engine.routes.health import health_routes
+from pi_integrations.engine.routes.scoring import scoring_routes
+from pi_integrations.engine.scoring.code_questions import CodeRunner
+from pi_integrations.engine.scoring.custom_models import CustomModels
+from pi_integrations.engine.scoring.service import ScoreService
+from pi_integrations.engine.scoring.verdict_cache import VerdictCache
+from pi_integrations.engine.settings import EngineSettings
+
+__all__ = ["create_app"]
+
+
+def create_app(settings: EngineSettings | None = None) -> FastAPI:
+    """An app that answers the Pi API; its sandbox, its models and a judge it made are released when its lifespan ends.
+
+    Args:
+        settings: Default: `EngineSettings.from_env()`.
+
+    Raises:
+        PiUsageError: when the settings name no judge.
+
+    Example:
+        ```python
+        app = create_app(EngineSettings(judge="baseline"))  # uvicorn module:app
+        ```
+    """
+    settings = settings or EngineSettings.from_env()
+    judge = choose_judge(settings.judge)
+    code = CodeRunner(settings.code_limits)
+    custom = CustomModels(settings.custom_models)
+    cache = VerdictCache(settings.verdict_cache_size)
+    service = ScoreService(judge, code, custom, cache, judge_timeout=settings.judge_timeout)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            # A judge given as an object is its maker's to close.
+            for resource in (code, custom) if judge is settings.judge else (judge, code, custom):
+                await resource.aclose()
+
+    app = FastAPI(title="Pi engine", version=__version__, lifespan=lifespan)
+    for prefix in ("", "/v1"):
+        app.include_router(scoring_routes(service, settings.unscored), prefix=prefix, include_in_schema=not prefix)
+        app.include_router(health_routes(judge), prefix=prefix, include_in_schema=not prefix)
+    app.add_middleware(Gate, settings=settings)
+    app.add_exception_handler(HTTPException, _http_error)
+    return app
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return error_response(error.status_code, error.detail, retryable=error.status_code >= 500)

@@ -1,0 +1,171 @@
+"""What stands before every route: who may call, how much may be sent, and what is answered while stopping.
+
+One ASGI middleware. Without keys only this machine may call, and not through a web page: the peer and the Host must be
+loopback, an Origin must be loopback too, and bodies must be `application/json`, which no page can send unasked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from pi_integrations.engine.settings import EngineSettings, is_loopback
+
+__all__ = ["Gate"]
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+_OPEN_PATHS = frozenset({"/healthz", "/v1/healthz"})
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, detail: str, **headers: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+
+
+class Gate:
+    """Lets requests through to `app` or answers them itself, and counts those in flight."""
+
+    def __init__(self, app: App, settings: EngineSettings) -> None:
+        self._app = app
+        self._settings = settings
+        self._digests = [_digest(key.get_secret_value()) for key in settings.api_keys]
+        self._in_flight = 0
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = _headers(scope)
+        request_id = headers.get("x-request-id", "")[:128] or uuid.uuid4().hex
+        send = _with_request_id(send, request_id)
+        try:
+            body = await self._admit(scope["path"], scope, headers, receive)
+        except _Refused as refused:
+            await _answer(send, refused)
+            return
+        self._in_flight += 1
+        try:
+            await self._app(scope, _replay(body, receive), send)
+        finally:
+            self._in_flight -= 1
+
+    async def _admit(
+        self, path: str, scope: MutableMapping[str, Any], headers: dict[str, str], receive: Receive
+    ) -> bytes:
+        if path in _OPEN_PATHS:
+            return b""
+        self._check_caller(scope, headers)
+        if scope["method"] not in ("POST", "PUT", "PATCH"):
+            return b""
+        if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+            raise _Refused(415, "send the body as JSON, with the header content-type: application/json")
+        if self._in_flight >= self._settings.max_in_flight:
+            raise _Refused(429, f"{self._in_flight} requests are in flight already", **{"retry-after": "1"})
+        return await self._body(headers, receive)
+
+    def _check_caller(self, scope: MutableMapping[str, Any], headers: dict[str, str]) -> None:
+        if self._digests:
+            if not self._knows(_given_key(headers)):
+                raise _Refused(401, "no or unknown API key; send it as x-api-key or Authorization: Bearer")
+            return
+        peer = (scope.get("client") or ("127.0.0.1",))[0]
+        origin = headers.get("origin")
+        for what, host in (
+            ("peer", peer),
+            ("Host", _hostname("//" + headers.get("host", ""))),
+            ("Origin", "localhost" if origin is None else _hostname(origin)),
+        ):
+            if not is_loopback(host):
+                raise _Refused(
+                    403, f"{what} {host!r} is not this machine, and this engine has no keys; start it with --api-key"
+                )
+
+    def _knows(self, key: str) -> bool:
+        digest = _digest(key)
+        # Every key is compared, so that timing tells nothing of which one matched.
+        return any([hmac.compare_digest(digest, known) for known in self._digests])
+
+    async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
+        limit = self._settings.max_request_bytes
+        announced = headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > limit:
+            raise self._too_large()
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _Refused(400, "the request was cut off before its body ended")
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > limit:
+                raise self._too_large()
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+
+    def _too_large(self) -> _Refused:
+        limit = self._settings.max_request_bytes
+        return _Refused(413, f"the body is larger than {limit} bytes; shorten it or raise max_request_bytes")
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def _given_key(headers: dict[str, str]) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
+
+
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or url
+    except ValueError:
+        return url
+
+
+def _headers(scope: MutableMapping[str, Any]) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _with_request_id(send: Send, request_id: str) -> Send:
+    async def wrapped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode("latin-1"))]
+        await send(message)
+
+    return wrapped
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def wrapped() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return wrapped
+
+
+async def _answer(send: Send, refused: _Refused) -> None:
+    body = json.dumps({"detail": refused.detail}).encode()
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **refused.headers}
+    if refused.status != 429:
+        headers["x-should-retry"] = "false"
+    pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": refused.status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})

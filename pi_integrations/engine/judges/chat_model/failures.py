@@ -1,0 +1,101 @@
+"""What a provider's exception means for a verdict: a reason without secrets, and whether asking again may help.
+
+Providers are told apart by what their exceptions carry and are called, so that none has to be installed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+
+__all__ = ["NoAnswer", "failure_of", "redacted"]
+
+_MAX_LENGTH = 240
+_RETRYABLE_STATUS = {408, 409, 425, 429}
+_PASSING = re.compile(
+    r"timeout|timedout|ratelimit|toomanyrequests|throttl|overloaded|unavailable|internalserver|resourceexhausted"
+    r"|connection|connecterror|remoteprotocol|readerror"
+)
+_TOO_LONG = re.compile(
+    r"context[ _]?length|context[ _]window|contextoverflow|contextwindowexceeded|maximum context"
+    r"|(prompt|input|request)( is|_is)? too (long|large)|exceeds? the (maximum|max)[\w ]* tokens",
+    re.IGNORECASE,
+)
+_SECRETS = re.compile(
+    r"""(?x)
+    \b(?:sk|pk|rk|gsk|xai|hf|pplx|key|AIza)[-_]?[A-Za-z0-9_\-*]{8,}          # keys that say so
+    | \b(?:Bearer|Basic)\s+\S+                                              # authorization headers
+    | \b(?:x-)?api[-_ ]?(?:key|token)[\w ]{0,20}["']?\s*[:=]\s*["']?[^\s"',]+  # api_key=...
+    | (?<=://)[^\s/@]+@                                                     # user:password@host
+    | (?<=[?&])(?:key|token|api_key|access_token|sig)=[^\s&"']+               # ...?key=...
+    | \b(?=[\w\-]*\d)(?=[\w\-]*[A-Za-z])[\w\-]{32,}                            # anything else that long and mixed
+    """,
+    re.IGNORECASE,
+)
+
+
+class NoAnswer(Exception):
+    """A call to the judge model gave nothing to read.
+
+    Attributes:
+        reason: Why, fit to show to a client.
+        retryable: Whether asking again may help.
+        detail: The provider's own words, redacted; empty when there are none.
+    """
+
+    def __init__(self, reason: str, *, retryable: bool = False, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retryable = retryable
+        self.detail = detail
+
+    def names(self, parameter: str) -> bool:
+        """Whether the provider turned the request down and named this parameter."""
+        return not self.retryable and parameter in self.detail.casefold()
+
+
+def redacted(text: str, secrets: Collection[str] = ()) -> str:
+    """`text` on one line of at most 240 characters, without `secrets` and without what looks like one."""
+    for secret in secrets:
+        text = text.replace(secret, "[redacted]")
+    line = " ".join(_SECRETS.sub("[redacted]", text[: 10 * _MAX_LENGTH]).split())
+    return line if len(line) <= _MAX_LENGTH else f"{line[:_MAX_LENGTH]}…"
+
+
+def failure_of(error: Exception, secrets: Collection[str] = ()) -> NoAnswer:
+    """The failure that `error`, raised by a chat model, stands for."""
+    detail = redacted(str(error), secrets)
+    status = _status(error)
+    told = f"{type(error).__name__}{f' (status {status})' if status else ''}: {detail}".rstrip(": ")
+    names = " ".join(kind.__name__ for kind in type(error).__mro__).casefold()
+    if "lengthfinishreason" in names:
+        return NoAnswer("the judge model's answer was cut off at its token limit; raise max_tokens of the chat model")
+    if "contentfilter" in names:
+        return NoAnswer(f"the judge model's provider stopped the answer ({told})", detail=detail)
+    if status != 429 and (_TOO_LONG.search(names) or _TOO_LONG.search(str(error))):
+        reason = f"the exchange is longer than the judge model reads; shorten it or use a model that reads more ({told})"
+        return NoAnswer(reason, detail=detail)
+    return NoAnswer(f"the judge model failed: {told}", retryable=_is_passing(error, status, names), detail=detail)
+
+
+def _is_passing(error: Exception, status: int | None, names: str) -> bool:
+    if "insufficient_quota" in f"{getattr(error, 'code', '')} {error}":
+        return False
+    if status is not None:
+        return status in _RETRYABLE_STATUS or status >= 500
+    if isinstance(marked := getattr(error, "is_retryable", None), bool):
+        return marked
+    return isinstance(error, ConnectionError | TimeoutError) or bool(_PASSING.search(names))
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status that `error` carries, if any."""
+    return next((value for value in _statuses(error) if 400 <= value <= 599), None)
+
+
+def _statuses(error: Exception) -> Iterator[int]:
+    for holder in (error, getattr(error, "response", None)):
+        for field in ("status_code", "status", "http_status", "code"):
+            value = getattr(holder, field, None)
+            if isinstance(value, int) and not isinstance(value, bool):
+                yield value

@@ -1,0 +1,54 @@
+"""From what an operator wrote to a judge: `baseline`, `chat:PROVIDER:MODEL`, `local:PATH_OR_NAME`, or an object."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from pi_integrations.engine.judges.protocol import Judge
+from pi_integrations.errors import PiUsageError
+
+__all__ = ["choose_judge"]
+
+_WAYS = "give baseline, chat:PROVIDER:MODEL, local:PATH_OR_NAME, a LangChain chat model, or a Judge"
+
+
+def choose_judge(judge: Any) -> Judge:
+    """The judge that `judge` names or is.
+
+    Raises:
+        PiUsageError: when it is neither.
+        ImportError: when its extra is not installed; the message gives the pip command.
+    """
+    if isinstance(judge, str):
+        return _named(judge)
+    if _is_chat_model(judge):
+        from pi_integrations.engine.judges.chat_model import ChatModelJudge
+
+        return ChatModelJudge(judge)
+    if isinstance(judge, Judge):
+        return judge
+    raise PiUsageError(f"judge is a {type(judge).__name__}; {_WAYS}")
+
+
+def _named(name: str) -> Judge:
+    kind, _, rest = name.partition(":")
+    if name == "baseline":
+        from pi_integrations.engine.judges.baseline import BaselineJudge
+
+        return BaselineJudge()
+    if kind == "chat" and rest:
+        from pi_integrations.engine.judges.chat_model import ChatModelJudge
+
+        return ChatModelJudge(rest)
+    if kind == "local" and rest:
+        from pi_integrations.engine.judges.local import LocalJudge
+
+        return LocalJudge(rest)
+    raise PiUsageError(f"judge is {name!r}; {_WAYS}")
+
+
+def _is_chat_model(judge: Any) -> bool:
+    # A chat model's own import has loaded this module; without it there is nothing to recognise.
+    module = sys.modules.get("langchain_core.language_models.chat_models")
+    return module is not None and isinstance(judge, module.BaseChatModel)

@@ -1,0 +1,27 @@
+"""Responses every route gives alike."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.responses import Response
+
+__all__ = ["error_response", "json_response"]
+
+
+def json_response(body: Any, *, status: int = 200) -> Response:
+    """`body` as JSON; NaN is a programming error here, not a number on the wire."""
+    return Response(
+        json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(),
+        status_code=status,
+        media_type="application/json",
+    )
+
+
+def error_response(status: int, detail: Any, *, retryable: bool) -> Response:
+    """`{"detail": …}`, marked `x-should-retry: false` when the same request would fail again."""
+    response = json_response({"detail": detail}, status=status)
+    if not retryable:
+        response.headers["x-should-retry"] = "false"
+    return response

@@ -1,0 +1,57 @@
+"""`POST /scoring_system/score`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from pi_integrations.engine.routes.answers import error_response, json_response
+from pi_integrations.engine.scoring.service import ScoreService, ScoringFailed, UnscoredPolicy
+from pi_integrations.errors import PiUsageError
+from pi_integrations.models import ScoreRequest, ScoreResult, describe
+
+__all__ = ["scoring_routes"]
+
+
+def scoring_routes(service: ScoreService, default_policy: UnscoredPolicy) -> APIRouter:
+    """The scoring resource's routes."""
+    router = APIRouter(tags=["scoring_system"])
+
+    async def score(request: Request) -> Response:
+        """Scores one exchange against a scoring spec of either generation."""
+        policy = request.headers.get("x-pi-unscored", default_policy)
+        if policy not in ("error", "partial"):
+            return _invalid(["header", "x-pi-unscored"], f"is {policy!r}; send error or partial")
+        try:
+            body = ScoreRequest.model_validate_json(await request.body())
+        except ValidationError as error:
+            return error_response(422, describe(error, prefix=["body"]), retryable=False)
+        try:
+            return json_response(await service.score(body, policy))  # type: ignore[arg-type]
+        except PiUsageError as error:
+            return _invalid(["body", "scoring_spec"], str(error))
+        except ScoringFailed as failure:
+            status = 422 if failure.fault == "code" else 502
+            return error_response(status, str(failure), retryable=failure.retryable)
+
+    # The body is read by hand, so the schema is told by hand.
+    router.add_api_route(
+        "/scoring_system/score",
+        score,
+        methods=["POST"],
+        response_model=None,
+        responses={200: {"model": ScoreResult}},
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _schema()}}}},
+    )
+    return router
+
+
+def _invalid(location: list[str], message: str) -> Response:
+    return error_response(422, [{"type": "value_error", "loc": location, "msg": message}], retryable=False)
+
+
+def _schema() -> dict[str, Any]:
+    return ScoreRequest.model_json_schema(mode="validation")

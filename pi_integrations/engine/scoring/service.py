@@ -1,0 +1,209 @@
+"""Scores one request: who answers which question, at the same time, and what the response says of it.
+
+All I/O of scoring happens here; aggregation is pure and lives beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from pi_integrations.engine.judges import Exchange, Judge, Verdict
+from pi_integrations.engine.scoring.aggregate import NothingScored, aggregate
+from pi_integrations.engine.scoring.rubric import Leaf, Rubric, compile_rubric
+from pi_integrations.engine.scoring.verdict_cache import VerdictCache
+from pi_integrations.models import ScoreRequest, ScoringType, Usage
+
+__all__ = ["CodeScorer", "CustomScorer", "ScoreService", "ScoringFailed", "UnscoredPolicy"]
+
+UnscoredPolicy = Literal["error", "partial"]
+logger = logging.getLogger(__name__)
+
+
+class CodeScorer(Protocol):
+    """Runs code questions."""
+
+    async def score(self, python_code: str, exchange: Exchange, kwargs: Mapping[str, Any]) -> Verdict:
+        """The verdict of one code question."""
+        ...
+
+
+class CustomScorer(Protocol):
+    """Runs the models that the operator registered."""
+
+    def check(self, model_id: str) -> None:
+        """Raises PiUsageError when no such model is registered."""
+        ...
+
+    async def score(self, model_id: str, question: str, exchange: Exchange) -> Verdict:
+        """The verdict of one registered model."""
+        ...
+
+
+class ScoringFailed(Exception):
+    """A question has no score and the policy, or the lack of any other score, makes that an error.
+
+    `fault` is `code` for the request's own code (422) and `judge` for everything behind the engine (502).
+    """
+
+    def __init__(self, message: str, *, fault: Literal["code", "judge"], retryable: bool) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.retryable = retryable
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    verdict: Verdict
+    cached: bool = False
+
+
+class ScoreService:
+    """Answers score requests with one judge, a code runner and the registered models.
+
+    Args:
+        judge: Answers `PI_SCORER` questions.
+        code: Runs `PYTHON_CODE` questions.
+        custom: Runs `CUSTOM_MODEL_SCORER` questions.
+        cache: Keeps the judge's verdicts.
+        judge_timeout: Seconds the judge has for one exchange.
+    """
+
+    def __init__(
+        self, judge: Judge, code: CodeScorer, custom: CustomScorer, cache: VerdictCache, *, judge_timeout: float
+    ) -> None:
+        self._judge = judge
+        self._code = code
+        self._custom = custom
+        self._cache = cache
+        self._judge_timeout = judge_timeout
+
+    async def score(self, request: ScoreRequest, policy: UnscoredPolicy) -> dict[str, Any]:
+        """The body of the response, as plain values.
+
+        Raises:
+            ScoringFailed: a question is unscored under the `error` policy, or nothing is left to count.
+            PiUsageError: the spec names a model that is not registered.
+        """
+        rubric = compile_rubric(request.scoring_spec, request.aggregation_method)
+        leaves = rubric.leaves
+        for leaf in leaves:
+            if leaf.scoring_type is ScoringType.CUSTOM_MODEL_SCORER:
+                self._custom.check(leaf.custom_model_id or "")
+        outcomes = await self._outcomes(leaves, Exchange(request.llm_input, request.llm_output), request.kwargs or {})
+        if policy == "error":
+            _refuse_unscored(leaves, outcomes)
+        return self._body(rubric, leaves, outcomes)
+
+    async def _outcomes(
+        self, leaves: Sequence[Leaf], exchange: Exchange, kwargs: Mapping[str, Any]
+    ) -> list[_Outcome]:
+        judged = [leaf.text for leaf in leaves if leaf.scoring_type is ScoringType.PI_SCORER]
+        others = [leaf for leaf in leaves if leaf.scoring_type is not ScoringType.PI_SCORER]
+        if not others:
+            answers = await self._judged(exchange, judged)
+            return [answers[leaf.text] for leaf in leaves]
+        async with asyncio.TaskGroup() as group:
+            judging = group.create_task(self._judged(exchange, judged))
+            tasks = {id(leaf): group.create_task(self._other(leaf, exchange, kwargs)) for leaf in others}
+        answers = judging.result()
+        return [tasks[id(leaf)].result() if id(leaf) in tasks else answers[leaf.text] for leaf in leaves]
+
+    async def _other(self, leaf: Leaf, exchange: Exchange, kwargs: Mapping[str, Any]) -> _Outcome:
+        if leaf.scoring_type is ScoringType.PYTHON_CODE:
+            return _Outcome(await self._code.score(leaf.python_code or "", exchange, kwargs))
+        return _Outcome(await self._custom.score(leaf.custom_model_id or "", leaf.text, exchange))
+
+    async def _judged(self, exchange: Exchange, questions: Sequence[str]) -> dict[str, _Outcome]:
+        """An outcome per distinct question; only those not in the cache are asked."""
+        distinct = list(dict.fromkeys(questions))
+        keys = dict(zip(distinct, self._cache.keys(self._judge.fingerprint, exchange, distinct), strict=False))
+        outcomes: dict[str, _Outcome] = {}
+        for question, key in keys.items():
+            if (kept := self._cache.get(key)) is not None:
+                outcomes[question] = _Outcome(kept, cached=True)
+        asked = [question for question in distinct if question not in outcomes]
+        if asked:
+            for question, verdict in zip(asked, await self._ask(exchange, asked), strict=True):
+                outcomes[question] = _Outcome(verdict)
+                if question in keys:
+                    self._cache.set(keys[question], verdict)
+        return outcomes
+
+    async def _ask(self, exchange: Exchange, questions: list[str]) -> list[Verdict]:
+        """The judge's verdicts; whatever goes wrong with it becomes a reason, never a number."""
+        try:
+            async with asyncio.timeout(self._judge_timeout):
+                verdicts = await self._judge.answer(exchange, questions)
+        except TimeoutError:
+            reason, retryable = f"the judge gave no answer within {self._judge_timeout:.3g} s", True
+        except Exception as error:  # noqa: BLE001 - any judge may be plugged in, and its neighbours keep their scores
+            logger.exception("judge %s failed", self._judge.fingerprint)
+            reason, retryable = f"the judge failed: {type(error).__name__}", True
+        else:
+            if len(verdicts) == len(questions):
+                return verdicts
+            reason, retryable = f"the judge gave {len(verdicts)} verdicts for {len(questions)} questions", False
+        return [Verdict.unscored(reason, method="model", retryable=retryable)] * len(questions)
+
+    def _body(self, rubric: Rubric, leaves: Sequence[Leaf], outcomes: Sequence[_Outcome]) -> dict[str, Any]:
+        scores = [outcome.verdict.score for outcome in outcomes]
+        reasons = {i: o.verdict.reason or "" for i, o in enumerate(outcomes) if o.verdict.score is None}
+        try:
+            body = aggregate(rubric, scores, reasons)
+        except NothingScored:
+            _refuse_unscored(leaves, outcomes)
+            raise
+        body["provenance"] = {"judge": self._judge.fingerprint, "questions": _provenance(rubric, outcomes)}
+        usage = _total_usage(outcomes)
+        if usage:
+            body["usage"] = usage
+        return body
+
+
+def _refuse_unscored(leaves: Sequence[Leaf], outcomes: Sequence[_Outcome]) -> None:
+    missing = [(leaf, o.verdict) for leaf, o in zip(leaves, outcomes, strict=True) if o.verdict.score is None]
+    if not missing:
+        return
+    told = "; ".join(f"question {leaf.key!r} is unscored: {verdict.reason}" for leaf, verdict in missing)
+    by_code = any(leaf.scoring_type is ScoringType.PYTHON_CODE and not v.retryable for leaf, v in missing)
+    raise ScoringFailed(
+        f"{told}. Mend it, or send the header x-pi-unscored: partial to leave unscored questions out of the total",
+        fault="code" if by_code else "judge",
+        retryable=all(verdict.retryable for _, verdict in missing),
+    )
+
+
+def _provenance(rubric: Rubric, outcomes: Sequence[_Outcome]) -> dict[str, Any]:
+    remaining = iter(outcomes)
+    nested = {
+        group.label: {leaf.key: _made(outcome) for leaf in group.leaves if (outcome := next(remaining)).verdict.score is not None}
+        for group in rubric.groups
+    }
+    return nested[None] if rubric.flat else nested  # type: ignore[return-value]
+
+
+def _made(outcome: _Outcome) -> dict[str, str]:
+    verdict = outcome.verdict
+    made = {"method": "cache", "read": verdict.method} if outcome.cached else {"method": str(verdict.method)}
+    if verdict.explanation:
+        made["explanation"] = verdict.explanation
+    return made
+
+
+def _total_usage(outcomes: Sequence[_Outcome]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    counted: set[int] = set()
+    for outcome in outcomes:
+        usage = outcome.verdict.usage
+        if usage is None or outcome.cached or id(outcome.verdict) in counted:
+            continue
+        counted.add(id(outcome.verdict))
+        for name in Usage.model_fields:
+            value = getattr(usage, name)
+            if value is not None:
+                total[name] = total.get(name, 0) + value
+    return total
