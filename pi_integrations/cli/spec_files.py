@@ -76,6 +76,6 @@ def _not_a_spec(value: dict[str, Any]) -> str:
     if isinstance(value.get("questions"), list):
         return "the questions stand below `questions:`; make the list itself the whole file"
     return (
-        f"a mapping needs `dimensions:` (found: {found}); a spec of the current generation is a plain list of questions,"
-        " each starting with `- question:`"
+        f"a mapping needs `dimensions:` (found: {found}); a spec of the current generation is a plain list of"
+        " questions, each starting with `- question:`"
     )

@@ -1,7 +1,7 @@
 """How well scores separate labels, how far two sets of answers differ, and how sure one can be of either.
 
-Everything works on counts of distinct values, so that memory follows the number of distinct scores (the wire rounds them
-to 4 decimals) and not the number of exchanges. Resampling is seeded: the same numbers give the same interval.
+Everything works on counts of distinct values, so that memory follows the number of distinct scores (the wire rounds
+them to 4 decimals) and not the number of exchanges. Resampling is seeded: the same numbers give the same interval.
 
 Sources: Hanley & McNeil 1982, "The meaning and use of the area under a ROC curve"; Efron & Tibshirani 1993, "An
 Introduction to the Bootstrap", §13 (percentile intervals); Robin et al. 2011, "pROC" (resampling within each class).
@@ -112,7 +112,7 @@ def paired_bootstrap(
 ) -> Interval | None:
     """The mean difference of pairs with its percentile bootstrap interval; None without pairs.
 
-    `differences` holds one number a pair, the second member's score less the first's: resampling them keeps pairs whole.
+    `differences` holds one number a pair, the second member's score less the first's: resampling keeps pairs whole.
 
     Raises:
         ValueError: when a difference is not finite.

@@ -82,7 +82,8 @@ class AsyncPiClient:
         )
 
         def connect() -> Channel:
-            return HttpChannel(settings.base_url, max_connections=settings.max_concurrency)
+            proxy = settings.proxy.get_secret_value() if settings.proxy else None
+            return HttpChannel(settings.base_url, max_connections=settings.max_concurrency, proxy=proxy)
 
         self._set_up(settings, Connections(connect), limiter, cache)
 

@@ -54,16 +54,29 @@ class RetryPolicy:
             PiError: the last real error, its message completed with the attempts and seconds spent.
         """
         started = time.monotonic()
-        deadline = started + self.total
+        try:
+            return await attempt(self.total)
+        except PiError as error:
+            if not _is_retryable(error):
+                raise
+            failed = error
+        return await self._again(failed, attempt, started)
+
+    async def _again(self, failed: PiError, attempt: Callable[[float], Awaitable[T]], started: float) -> T:
+        """Goes on after a first failure. A call that succeeds at once never pays for tenacity's bookkeeping."""
+        failures = [failed]
 
         async def once() -> T:
-            return await attempt(deadline - time.monotonic())
+            if failures:
+                raise failures.pop()
+            return await attempt(started + self.total - time.monotonic())
 
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_retryable),
             wait=self._wait,
             stop=tenacity.stop_any(
-                tenacity.stop_after_attempt(self.attempts), tenacity.stop_before_delay(self.total)
+                tenacity.stop_after_attempt(self.attempts),
+                tenacity.stop_before_delay(started + self.total - time.monotonic()),
             ),
             reraise=True,
         )

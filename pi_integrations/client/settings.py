@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from pydantic import SecretStr
 
@@ -31,6 +32,7 @@ class ClientSettings:
         retry: See `RetryPolicy`.
         unscored: What to ask of the engine for questions without a usable answer: `error`, `partial`, or None for the
             engine's own setting.
+        proxy: URL of an HTTP proxy, with its credentials if it needs any; hidden like the key.
     """
 
     base_url: str
@@ -39,6 +41,7 @@ class ClientSettings:
     max_concurrency: int = 32
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     unscored: UnscoredPolicy | None = None
+    proxy: SecretStr | None = None
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.base_url)
@@ -57,12 +60,16 @@ class ClientSettings:
     def from_env(cls, environ: Mapping[str, str] | None = None, **given: Any) -> ClientSettings:
         """`given` completed from `PI_CLIENT_BASE_URL` and `WITHPI_API_KEY`; the hosted service when only a key is set.
 
+        `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are honoured.
+
         Raises:
             PiUsageError: when nothing says where to send; it names the ways out.
         """
         values = {**_read(environ), **{name: value for name, value in given.items() if value is not None}}
         if "base_url" not in values and "api_key" in values:
             values["base_url"] = HOSTED_BASE_URL
+        if "base_url" in values and "proxy" not in values:
+            values["proxy"] = _environment_proxy(values["base_url"])
         if "base_url" not in values:
             raise PiUsageError(
                 "no Pi endpoint is configured. Set WITHPI_API_KEY for the hosted service; or set PI_CLIENT_BASE_URL (or"
@@ -80,6 +87,12 @@ def _read(environ: Mapping[str, str] | None) -> dict[str, Any]:
     if environ.get("PI_CLIENT_BASE_URL"):
         values["base_url"] = environ["PI_CLIENT_BASE_URL"]
     return values
+
+
+def _environment_proxy(base_url: str) -> SecretStr | None:
+    parts = urlsplit(base_url)
+    proxy = getproxies().get(parts.scheme)
+    return SecretStr(proxy) if proxy and parts.hostname and not proxy_bypass(parts.hostname) else None
 
 
 def _check_key(key: SecretStr | None) -> None:

@@ -31,7 +31,7 @@ class ReadingChoice:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[SettledReading | None]:
-        """The settled reading, or None for a call that has to find out and `settle` it.
+        """The settled reading, or None for a call that has to find out and `settle` it; waits where one is finding out.
 
         When the first call ends without a finding (it was refused, say), those that waited go on side by side, each to
         find out for itself.
@@ -47,8 +47,9 @@ class ReadingChoice:
         finally:
             self._first_over.set()
 
-    def settle(self, reading: SettledReading, model: str) -> None:
-        """Fixes the reading for the rest of the judge's life; the first finding stands."""
+    def settle(self, reading: SettledReading, model: str) -> SettledReading:
+        """Fixes the reading for the rest of the judge's life and returns the one in force: the first finding stands."""
         if self.settled is None:
             self.settled = reading
             _log.info("judge %s: reading %s", model, reading)
+        return self.settled

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-__all__ = ["NoAnswer", "failure_of", "redacted"]
+__all__ = ["NoAnswer", "failure_of", "redacted", "shorten"]
 
 _MAX_LENGTH = 240
 _RETRYABLE_STATUS = {408, 409, 425, 429}
 _PASSING = re.compile(
     r"timeout|timedout|ratelimit|toomanyrequests|throttl|overloaded|unavailable|internalserver|resourceexhausted"
-    r"|connection|connecterror|remoteprotocol|readerror"
+    r"|connection|connecterror|remoteprotocol|readerror|gaierror"
 )
 _TOO_LONG = re.compile(
     r"context[ _]?length|context[ _]window|contextoverflow|contextwindowexceeded|maximum context"
@@ -40,7 +40,7 @@ class NoAnswer(Exception):
     Attributes:
         reason: Why, fit to show to a client.
         retryable: Whether asking again may help.
-        detail: The provider's own words, redacted; empty when there are none.
+        detail: The provider's own words without secrets; empty when there are none.
     """
 
     def __init__(self, reason: str, *, retryable: bool = False, detail: str = "") -> None:
@@ -49,31 +49,37 @@ class NoAnswer(Exception):
         self.retryable = retryable
         self.detail = detail
 
-    def names(self, parameter: str) -> bool:
-        """Whether the provider turned the request down and named this parameter."""
-        return not self.retryable and parameter in self.detail.casefold()
+    def turns_down(self, parameter: str) -> bool:
+        """Whether the request failed for good and the provider's words name this parameter."""
+        return not self.retryable and re.search(rf"\b(top_)?{parameter}\b", self.detail, re.IGNORECASE) is not None
+
+
+def shorten(text: str) -> str:
+    """`text`, or its first 240 characters and an ellipsis."""
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
 
 
 def redacted(text: str, secrets: Collection[str] = ()) -> str:
-    """`text` on one line of at most 240 characters, without `secrets` and without what looks like one."""
+    """`text` on one line, its first 2,000 characters, without `secrets` and without what looks like one."""
     for secret in secrets:
         text = text.replace(secret, "[redacted]")
-    line = " ".join(_SECRETS.sub("[redacted]", text[: 10 * _MAX_LENGTH]).split())
-    return line if len(line) <= _MAX_LENGTH else f"{line[:_MAX_LENGTH]}…"
+    return " ".join(_SECRETS.sub("[redacted]", text[:2000]).split())
 
 
 def failure_of(error: Exception, secrets: Collection[str] = ()) -> NoAnswer:
     """The failure that `error`, raised by a chat model, stands for."""
     detail = redacted(str(error), secrets)
     status = _status(error)
-    told = f"{type(error).__name__}{f' (status {status})' if status else ''}: {detail}".rstrip(": ")
+    told = f"{type(error).__name__}{f' (status {status})' if status else ''}: {shorten(detail)}".rstrip(": ")
     names = " ".join(kind.__name__ for kind in type(error).__mro__).casefold()
     if "lengthfinishreason" in names:
         return NoAnswer("the judge model's answer was cut off at its token limit; raise max_tokens of the chat model")
     if "contentfilter" in names:
         return NoAnswer(f"the judge model's provider stopped the answer ({told})", detail=detail)
     if status != 429 and (_TOO_LONG.search(names) or _TOO_LONG.search(str(error))):
-        reason = f"the exchange is longer than the judge model reads; shorten it or use a model that reads more ({told})"
+        reason = (
+            f"the exchange is longer than the judge model reads; shorten it or use a model that reads more ({told})"
+        )
         return NoAnswer(reason, detail=detail)
     return NoAnswer(f"the judge model failed: {told}", retryable=_is_passing(error, status, names), detail=detail)
 
@@ -98,4 +104,4 @@ def _statuses(error: Exception) -> Iterator[int]:
         for field in ("status_code", "status", "http_status", "code"):
             value = getattr(holder, field, None)
             if isinstance(value, int) and not isinstance(value, bool):
-                yield value
+                yield int(value)

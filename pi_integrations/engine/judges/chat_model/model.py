@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
@@ -13,7 +13,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import SecretStr
 
 from pi_integrations.engine.judges.chat_model.answers import ANSWERS_SCHEMA
-from pi_integrations.engine.judges.chat_model.failures import redacted
+from pi_integrations.engine.judges.chat_model.failures import redacted, shorten
 from pi_integrations.engine.judges.chat_model.prompt import Prompt
 from pi_integrations.errors import PiUsageError
 
@@ -41,58 +41,59 @@ def chat_model_from_string(name: str, **settings: Any) -> BaseChatModel:
     except ImportError as error:
         raise ImportError(f'chat model {name!r} needs LangChain: pip install "pi-integrations[chat]"') from error
     try:
-        return init_chat_model(name, **settings)
+        model: BaseChatModel = init_chat_model(name, **settings)
     except ImportError as error:
         raise ImportError(f"chat model {name!r} needs its provider's package: {error}") from error
-    except Exception as error:
-        # Whatever a provider's constructor raises, it is the configuration that is wrong.
+    except Exception as error:  # noqa: BLE001 - whatever a constructor raises, the configuration is wrong
         reason = redacted(str(error), [value for value in settings.values() if isinstance(value, str)])
         raise PiUsageError(
-            f'chat model {name!r} cannot be made: {reason} Use PROVIDER:MODEL, such as "openai:gpt-4.1-mini", and '
-            "set the provider's API key in its environment variable."
+            f"chat model {name!r} cannot be made: {shorten(reason).rstrip(".")}. Use PROVIDER:MODEL, such as "
+            '"openai:gpt-4.1-mini", and set the provider\'s API key in its environment variable.'
         ) from None
+    return model
 
 
 class JudgeModel:
-    """A chat model with a temperature that it accepts."""
+    """A chat model with its two ways of answering."""
 
-    def __init__(self, model: BaseChatModel, *, temperature: float | None, top_logprobs: int, schema: bool) -> None:
-        self._given = model
+    def __init__(self, model: BaseChatModel, *, top_logprobs: int, schema: bool) -> None:
+        self._model = model
         self._top_logprobs = top_logprobs
         self._schema = schema
-        self._use(_with_temperature(model, temperature))
+        self._words = model.bind(logprobs=True, top_logprobs=top_logprobs)
+        self._answers = _structured(model) if schema else None
 
-    def _use(self, model: BaseChatModel) -> None:
-        self._model = model
-        self._words: Runnable[Any, Any] = model.bind(logprobs=True, top_logprobs=self._top_logprobs)
-        self._answers = _structured(model) if self._schema else None
+    def at_temperature(self, temperature: float | None) -> JudgeModel:
+        """The same model at this temperature; itself when that is None, in use already, or no setting of the model."""
+        settable = "temperature" in type(self._model).model_fields
+        if temperature is None or not settable or getattr(self._model, "temperature", None) == temperature:
+            return self
+        # `with_structured_output` takes no run-time settings along, so the setting goes into a copy of the model.
+        copy = self._model.model_copy(update={"temperature": temperature})
+        return JudgeModel(copy, top_logprobs=self._top_logprobs, schema=self._schema)
 
     @property
-    def has_schema(self) -> bool:
-        """Whether answers can be held to a schema; else JSON is asked for in words."""
-        return self._answers is not None
+    def form(self) -> Literal["schema", "json"]:
+        """How `answers` is asked: held to a schema where the model supports one, else JSON text."""
+        return "json" if self._answers is None else "schema"
 
     async def words(self, prompt: Prompt) -> AIMessage:
         """The answer with the log-probabilities of its tokens, if the provider sends them."""
         return _message(await self._words.ainvoke(_messages(prompt), _CONFIG))
 
     async def answers(self, prompt: Prompt) -> AIMessage:
-        """The answer, in the schema of `ANSWERS_SCHEMA` where the model supports one."""
+        """The answer in the schema of `ANSWERS_SCHEMA` or as JSON text, by `form`."""
         if self._answers is None:
             return _message(await self._model.ainvoke(_messages(prompt), _CONFIG))
         return _message((await self._answers.ainvoke(_messages(prompt), _CONFIG))["raw"])
-
-    def drop_temperature(self) -> bool:
-        """Goes back to the temperature of the model as it was given; False when that is in use already."""
-        changed = self._model is not self._given
-        self._use(self._given)
-        return changed
 
     @property
     def identity(self) -> str:
         """Provider, model, class and the settings that move its answers; no secrets and no addresses."""
         told = self._model._get_ls_params()
-        name = told.get("ls_model_name") or getattr(self._model, "model_name", None) or getattr(self._model, "model", "")
+        name = (
+            told.get("ls_model_name") or getattr(self._model, "model_name", None) or getattr(self._model, "model", "")
+        )
         parts = [f"{told.get('ls_provider', '')}:{name}", f"class={type(self._model).__name__}"]
         parts.append(f"temperature={_shown(getattr(self._model, 'temperature', None))}")
         parts += [f"{field}={value}" for field in _SETTINGS if (value := getattr(self._model, field, None)) is not None]
@@ -104,15 +105,6 @@ class JudgeModel:
         """The values that must not appear in a message."""
         held = vars(self._model).values()
         return [value.get_secret_value() for value in held if isinstance(value, SecretStr) and value.get_secret_value()]
-
-
-def _with_temperature(model: BaseChatModel, temperature: float | None) -> BaseChatModel:
-    if temperature is None or "temperature" not in type(model).model_fields:
-        return model
-    # `with_structured_output` takes no run-time settings along, so the setting goes into a copy of the model.
-    return model if getattr(model, "temperature", None) == temperature else model.model_copy(
-        update={"temperature": temperature}
-    )
 
 
 def _structured(model: BaseChatModel) -> Runnable[Any, Any] | None:

@@ -56,11 +56,16 @@ class Bill:
         if tokens := message.usage_metadata:
             self._counted.append((tokens["input_tokens"], tokens["output_tokens"]))
 
+    def turned_down(self) -> None:
+        """Counts no tokens for a request that the provider turned down and is asked again otherwise."""
+        self._counted.append((0, 0))
+
     def usage(self) -> Usage:
         """The sums so far."""
         if len(self._counted) < self._calls:
             return Usage(calls=self._calls)
-        read, written = (sum(column) for column in zip(*self._counted, strict=True)) if self._counted else (0, 0)
+        read = sum(tokens for tokens, _ in self._counted)
+        written = sum(tokens for _, tokens in self._counted)
         return Usage(calls=self._calls, input_tokens=read, output_tokens=written, cost_usd=self._cost(read, written))
 
     def _cost(self, read: int, written: int) -> float | None:

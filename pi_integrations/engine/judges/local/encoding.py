@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from tokenizers import Encoding, Tokenizer
@@ -69,9 +70,7 @@ class TextEncoder:
 
     def _cuts(self, encoding: Encoding) -> list[int]:
         """Where to cut a part so that none of its control tokens survives: one character into each."""
-        spans = [
-            span for index, span in zip(encoding.ids, encoding.offsets, strict=True) if index in self._control
-        ]
+        spans = [span for index, span in zip(encoding.ids, encoding.offsets, strict=True) if index in self._control]
         for begin, end in spans:
             if end - begin < 2:
                 raise UnreadableText("a single character of the text is a control token of the model")
@@ -88,4 +87,4 @@ def _valid(text: str) -> str:
 
 def _split(text: str, cuts: Sequence[int]) -> list[str]:
     edges = [0, *cuts, len(text)]
-    return [text[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    return [text[begin:end] for begin, end in pairwise(edges)]

@@ -54,8 +54,8 @@ def weights_digest(folder: Path) -> str:
     """SHA-256, in hex, of config.json and the weights in `folder`.
 
     Up to 256 MiB of weights are hashed whole. Larger ones give their sizes, their headers (names, types and shapes of
-    all tensors) and eight evenly spaced blocks of 4 KiB of every tensor: any training step moves those bytes, an edit of
-    a few chosen numbers in a large tensor may not.
+    all tensors) and eight evenly spaced blocks of 4 KiB of every tensor: any training step moves those bytes, an edit
+    of a few chosen numbers in a large tensor may not.
     """
     files = weights_files(folder)
     digest = hashlib.sha256((folder / "config.json").read_bytes())

@@ -1,25 +1,19 @@
-"""Exchanges to score, read from JSONL, CSV or standard input as a stream."""
+"""One exchange of a file, and how it is made from a raw record."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any
 
-from pi_integrations.cli.labels import is_positive
-from pi_integrations.cli.records import Record, csv_records, jsonl_records
-from pi_integrations.errors import PiUsageError
+from pi_integrations.cli.rows.labels import is_positive
+from pi_integrations.cli.rows.record import Record
 
-__all__ = ["FIELDS", "Format", "Row", "parse_columns", "read_rows"]
-
-Format = Literal["jsonl", "csv"]
+__all__ = ["FIELDS", "Row", "row_of"]
 
 FIELDS = ("id", "llm_input", "llm_output", "label")
 """What is read of a row; `--column FIELD=NAME` says which column holds it."""
 
-_NEEDED = ("llm_input", "llm_output")
-_SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv"}
 _TYPE_NAMES = {list: "an array", dict: "an object", bool: "a boolean", int: "a number", float: "a number"}
 
 
@@ -48,67 +42,8 @@ class Row:
     error: str | None = None
 
 
-def parse_columns(assignments: Iterable[str]) -> dict[str, str]:
-    """`["llm_output=answer"]` as `{"llm_output": "answer"}`.
-
-    Raises:
-        PiUsageError: for anything but FIELD=NAME with a known field.
-    """
-    columns: dict[str, str] = {}
-    for assignment in assignments:
-        name, separator, column = assignment.partition("=")
-        if not separator or not column:
-            raise PiUsageError(f"--column {assignment!r} is not FIELD=NAME; write for example llm_output=answer")
-        columns[name.strip()] = column.strip()
-    return _checked(columns)
-
-
-def read_rows(
-    source: Path | IO[str] | IO[bytes], *, format: Format | None = None, columns: Mapping[str, str] | None = None
-) -> Iterator[Row]:
-    """The rows of `source` in order, as they are read; a malformed one comes with its `error` and the rest goes on.
-
-    The format is `format`, else what the name of the file says, else JSONL. Text is UTF-8, with or without a byte order
-    mark; blank lines are skipped. `columns` says which column holds a field: `{"llm_output": "answer"}`. Memory holds
-    one row at a time, and a row has at most 64 MiB.
-
-    Raises:
-        PiUsageError: for an unknown field in `columns`, a file that cannot be opened, or a CSV file without the columns
-            needed.
-    """
-    named = {name: name for name in FIELDS} | _checked(columns or {})
-    if isinstance(source, Path):
-        return _from_path(source, format or _SUFFIXES.get(source.suffix.lower(), "jsonl"), named, columns or {})
-    return _from_stream(source, format or "jsonl", named, columns or {})
-
-
-def _checked(columns: Mapping[str, str]) -> dict[str, str]:
-    for name in columns:
-        if name not in FIELDS:
-            raise PiUsageError(f"--column {name}=…: there is no field {name!r}; the fields are {', '.join(FIELDS)}")
-    return dict(columns)
-
-
-def _from_path(path: Path, format: Format, named: Mapping[str, str], mapped: Mapping[str, str]) -> Iterator[Row]:
-    try:
-        with path.open("rb") as stream:
-            yield from _from_stream(stream, format, named, mapped)
-    except OSError as error:
-        raise PiUsageError(f"cannot read {path}: {error.strerror}; check the path and its permissions") from None
-    except PiUsageError as error:
-        raise PiUsageError(f"{path}: {error}") from None
-
-
-def _from_stream(
-    stream: IO[str] | IO[bytes], format: Format, named: Mapping[str, str], mapped: Mapping[str, str]
-) -> Iterator[Row]:
-    needed = tuple(named[name] for name in FIELDS if name in _NEEDED or name in mapped)
-    records = csv_records(stream, needed=needed) if format == "csv" else jsonl_records(stream)
-    for record in records:
-        yield _row(record, named)
-
-
-def _row(record: Record, named: Mapping[str, str]) -> Row:
+def row_of(record: Record, named: Mapping[str, str]) -> Row:
+    """The row in `record`; `named` gives the column of each of `FIELDS`. What cannot be read becomes its `error`."""
     if record.error:
         return Row(record.number, error=record.error)
     values = record.values
@@ -147,11 +82,8 @@ def _id(value: object) -> str | None:
 
 
 def _readable_id(values: Mapping[str, Any], named: Mapping[str, str]) -> str | None:
-    try:
-        value = values.get(named["id"])
-        return None if value is None else _id(value if not isinstance(value, str) else value.encode().decode())
-    except ValueError:
-        return None
+    value = values.get(named["id"])
+    return str(value).encode("utf-8", "replace").decode() or None if isinstance(value, str | int | float) else None
 
 
 def _check_characters(values: Mapping[str, Any]) -> None:

@@ -1,0 +1,111 @@
+"""Two sets of answers to the same inputs, side by side, built pair by pair in bounded memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from pi_integrations.cli.distribution import STEPS
+from pi_integrations.cli.outline import OutlinedQuestion, outline
+from pi_integrations.cli.statistics import Interval, Outcomes, counted_bootstrap
+from pi_integrations.models import DimensionSpec, Question, ScoreResult
+
+__all__ = ["Comparison", "PairedScores"]
+
+# Draws of one bootstrap: 10,000 resamples of up to 4,000 distinct differences, fewer resamples of more.
+_DRAWS = 40_000_000
+
+
+class PairedScores:
+    """Scores of the same inputs in both sets, as counts of differences in steps of 1e-4."""
+
+    def __init__(self) -> None:
+        self._differences: Counter[int] = Counter()
+        self._sum_a = 0
+        self._sum_b = 0
+
+    def add(self, a: float, b: float) -> None:
+        """Adds one pair of scores in [0, 1]."""
+        in_a, in_b = round(a * STEPS), round(b * STEPS)
+        self._sum_a += in_a
+        self._sum_b += in_b
+        self._differences[in_b - in_a] += 1
+
+    @property
+    def count(self) -> int:
+        """How many pairs there are."""
+        return self._differences.total()
+
+    @property
+    def mean_a(self) -> float | None:
+        """Mean score of the first set; None without pairs."""
+        return self._sum_a / STEPS / self.count if self.count else None
+
+    @property
+    def mean_b(self) -> float | None:
+        """Mean score of the second set; None without pairs."""
+        return self._sum_b / STEPS / self.count if self.count else None
+
+    def difference(self, *, seed: int = 0) -> Interval | None:
+        """Mean of B − A with its 95 % paired bootstrap interval; None without pairs."""
+        steps = sorted(self._differences)
+        counts = np.array([self._differences[step] for step in steps], dtype=np.int64)
+        resamples = max(1_000, min(10_000, _DRAWS // max(len(steps), 1)))
+        return counted_bootstrap(np.array(steps) / STEPS, counts, resamples=resamples, seed=seed)
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """How often B scores above A (wins), the same (ties) and below (losses)."""
+        counts = self._differences
+        return Outcomes(
+            wins=sum(n for step, n in counts.items() if step > 0),
+            ties=counts[0],
+            losses=sum(n for step, n in counts.items() if step < 0),
+        )
+
+
+class Comparison:
+    """Two answers A and B to each input: totals and questions, pair by pair.
+
+    Example:
+        >>> spec = [Question(question="Is the answer polite?", label="Polite")]
+        >>> comparison = Comparison(spec, name_a="before.jsonl", name_b="after.jsonl")
+        >>> comparison.add(
+        ...     ScoreResult(question_scores={"Polite": 0.5}, total_score=0.5),
+        ...     ScoreResult(question_scores={"Polite": 0.75}, total_score=0.75),
+        ... )
+        >>> comparison.total.difference().estimate
+        0.25
+
+    Attributes:
+        name_a: What the first set is called.
+        name_b: What the second set is called.
+        total: The totals.
+        unpaired: Rows left out because the other set has no scored row for their input.
+        judges: Fingerprints of the judges that made the scores; None for a service that does not say.
+    """
+
+    def __init__(self, spec: Sequence[Question] | DimensionSpec, *, name_a: str, name_b: str) -> None:
+        self.name_a = name_a
+        self.name_b = name_b
+        self.total = PairedScores()
+        self.unpaired = 0
+        self.judges: Counter[str | None] = Counter()
+        self._questions = {question.key: (question, PairedScores()) for question in outline(spec)}
+
+    def add(self, a: ScoreResult, b: ScoreResult) -> None:
+        """Adds the results of both answers to one input; a question counts where both have a score."""
+        self.judges.update([a.judge, b.judge])
+        self.total.add(a.total_score, b.total_score)
+        in_a = {outcome.key: outcome.score for outcome in a.questions()}
+        for outcome in b.questions():
+            score_a = in_a.get(outcome.key)
+            if outcome.key in self._questions and score_a is not None and outcome.score is not None:
+                self._questions[outcome.key][1].add(score_a, outcome.score)
+
+    @property
+    def questions(self) -> list[tuple[OutlinedQuestion, PairedScores]]:
+        """Each question of the spec, in order, with its pairs."""
+        return list(self._questions.values())
