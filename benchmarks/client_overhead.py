@@ -126,7 +126,11 @@ def main() -> None:
     median = {key: statistics.median(values) for key, values in measured.items()}
     for base in ("aiohttp", "httpx over aiohttp"):
         rows = [
-            [name, *(f"{median[name, n]:.0f}" for n in IN_FLIGHT), *(f"{median[name, n] / median[base, n]:.2f}" for n in IN_FLIGHT)]
+            [
+                name,
+                *(f"{median[name, n]:.0f}" for n in IN_FLIGHT),
+                *(f"{median[name, n] / median[base, n]:.2f}" for n in IN_FLIGHT),
+            ]
             for name in CLIENTS
         ]
         header = ["client", *(f"µs @{n}" for n in IN_FLIGHT), *(f"ratio @{n}" for n in IN_FLIGHT)]

@@ -33,9 +33,7 @@ _HOMES = {
         ("AsyncPiClient", "ClientSettings", "MemoryResultCache", "PiClient", "Progress", "RetryPolicy", "Scored"),
         "client",
     ),
-    **dict.fromkeys(
-        ("PiConnectionError", "PiError", "PiResponseError", "PiStatusError", "PiUsageError"), "errors"
-    ),
+    **dict.fromkeys(("PiConnectionError", "PiError", "PiResponseError", "PiStatusError", "PiUsageError"), "errors"),
     "embedded": "local",
     **dict.fromkeys(("DimensionSpec", "Question", "ScoreResult"), "models"),
 }

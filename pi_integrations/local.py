@@ -116,5 +116,3 @@ class Embedded:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
-
-

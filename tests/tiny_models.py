@@ -12,8 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 __all__ = ["CHAT_TEMPLATE", "save_causal_lm", "save_classifier", "save_tokenizer"]
 
 CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{{ bos_token }}{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>"
+    "\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
 _CORPUS = [
@@ -112,7 +112,9 @@ def save_causal_lm(
     return folder
 
 
-def save_classifier(folder: Path, labels: tuple[str, ...], *, seed: int = 0, positions: int = 128, **config: Any) -> Path:
+def save_classifier(
+    folder: Path, labels: tuple[str, ...], *, seed: int = 0, positions: int = 128, **config: Any
+) -> Path:
     """A random BERT sequence classifier over `labels` with its tokenizer."""
     tokenizer = save_tokenizer(folder, chat=False, kind="wordpiece", model_max_length=positions)
     settings = AutoConfig.for_model(

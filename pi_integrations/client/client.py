@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from pydantic import SecretStr, ValidationError
 from pydantic_core import PydanticSerializationError
@@ -135,7 +135,7 @@ class AsyncPiClient:
         key = self._cache_key(body, policy) if self._cache else ""
         if self._cache and (kept := self._cache.get(key)):
             return kept
-        headers = {"x-pi-unscored": policy} if policy else {}
+        headers: dict[str, str] = {"x-pi-unscored": policy} if policy else {}
         result = await self._connections.run(lambda channel: self._post(channel, _SCORE, body, headers))
         if self._cache:
             self._cache.set(key, result)

@@ -120,8 +120,8 @@ def _request(
         return ScoreRequest(
             llm_input=llm_input,
             llm_output=llm_output,
-            scoring_spec=parse_spec(scoring_spec),  # type: ignore[arg-type]
-            aggregation_method=aggregation_method,  # type: ignore[arg-type]
+            scoring_spec=parse_spec(scoring_spec),
+            aggregation_method=aggregation_method,
             kwargs=dict(kwargs) if kwargs is not None else None,
         )
     except ValidationError as error:

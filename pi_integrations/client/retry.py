@@ -92,7 +92,7 @@ class RetryPolicy:
         if asked is not None:
             return float(asked)
         ceiling = min(self.maximum, self.initial * 2 ** (state.attempt_number - 1))
-        return ceiling * random.uniform(0.5, 1.0)
+        return float(ceiling * random.uniform(0.5, 1.0))
 
 
 def _is_retryable(error: BaseException) -> bool:

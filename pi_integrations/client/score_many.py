@@ -152,7 +152,7 @@ def _texts(index: int, row: Any) -> tuple[str, str]:
                 f"row {index}: {name} is {'missing' if text is None else type(text).__name__}; give a mapping or object"
                 " with llm_input and llm_output, or a pair of strings"
             )
-    return pair
+    return str(pair[0]), str(pair[1])
 
 
 async def _aiter(rows: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:

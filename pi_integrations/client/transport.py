@@ -92,12 +92,13 @@ class HttpChannel:
                 finally:
                     await response.aclose()
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise PiConnectionError(_timeout_message(method, path, self._shown, timeout, error)) from error
+            message = _timeout_message(method, path, self._shown, timeout, error)
+            raise PiConnectionError(message) from _without_frames(error)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, EOFError) as error:
             raise PiConnectionError(
                 f"{method} {path} got no whole answer from {self._shown}: {_reason(error)}."
                 " Check that the service runs and that base_url is right."
-            ) from error
+            ) from _without_frames(error)
         return Answer(response.status_code, response.headers, content)
 
     def _url(self, path: str) -> httpx.URL:
@@ -112,12 +113,23 @@ class HttpChannel:
         self._transport = self._make_transport()
 
 
+def _without_frames(error: BaseException) -> BaseException:
+    """`error` and its causes as they are, but without frames: the network layer's hold the headers, and so the key."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
+
+
 def _timeout_message(method: str, path: str, where: httpx.URL, timeout: float, error: Exception) -> str:
     # httpx-aiohttp reports a connection reset as a connect timeout; the cause tells them apart.
     cause = error.__cause__
     if isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(cause, asyncio.TimeoutError):
         return f"{method} {path} got no whole answer from {where}: {_reason(cause)}."
-    return f"{method} {path} got no whole answer from {where} within {timeout:.3g} s. Raise timeout= if it needs longer."
+    return (
+        f"{method} {path} got no whole answer from {where} within {timeout:.3g} s. Raise timeout= if it needs longer."
+    )
 
 
 def _reason(error: BaseException) -> str:

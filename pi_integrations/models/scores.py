@@ -134,12 +134,9 @@ def _outcomes(
 ) -> Iterator[QuestionScore]:
     for key, score in scores.items():
         how = made.get(key)
-        known = isinstance(how, QuestionProvenance)
-        yield QuestionScore(
-            key=prefix + key,
-            score=score,
-            method=how.method if known else None,
-            explanation=how.explanation if known else None,
-        )
+        if isinstance(how, QuestionProvenance):
+            yield QuestionScore(key=prefix + key, score=score, method=how.method, explanation=how.explanation)
+        else:
+            yield QuestionScore(key=prefix + key, score=score)
     for key, reason in reasons.items():
         yield QuestionScore(key=prefix + key, score=None, reason=str(reason))

@@ -227,7 +227,9 @@ ScoringSpec = Annotated[
 _spec_adapter: TypeAdapter[list[Question] | DimensionSpec] = TypeAdapter(ScoringSpec)
 
 
-def parse_spec(spec: Sequence[Question | dict[str, Any]] | DimensionSpec | dict[str, Any]) -> list[Question] | DimensionSpec:
+def parse_spec(
+    spec: Sequence[Question | dict[str, Any]] | DimensionSpec | dict[str, Any],
+) -> list[Question] | DimensionSpec:
     """`spec` checked and typed; both generations.
 
     Raises:

@@ -52,7 +52,10 @@ def aggregate(rubric: Rubric, scores: Sequence[float | None], reasons: Mapping[i
         total = _group_total(group, [scores[i] for i in indices])
         if total is not None:
             totals.append(_Node(total, group.weight))
-            shown[label] = {"subdimension_scores": {k: _rounded(v) for k, v in raw.items()}, "total_score": _rounded(total)}
+            shown[label] = {
+                "subdimension_scores": {k: _rounded(v) for k, v in raw.items()},
+                "total_score": _rounded(total),
+            }
     total = _mean(AggregationMethod.ARITHMETIC_MEAN, totals)
     if total is None:
         raise NothingScored

@@ -98,9 +98,7 @@ class ScoreService:
             _refuse_unscored(leaves, outcomes)
         return self._body(rubric, leaves, outcomes)
 
-    async def _outcomes(
-        self, leaves: Sequence[Leaf], exchange: Exchange, kwargs: Mapping[str, Any]
-    ) -> list[_Outcome]:
+    async def _outcomes(self, leaves: Sequence[Leaf], exchange: Exchange, kwargs: Mapping[str, Any]) -> list[_Outcome]:
         judged = [leaf.text for leaf in leaves if leaf.scoring_type is ScoringType.PI_SCORER]
         others = [leaf for leaf in leaves if leaf.scoring_type is not ScoringType.PI_SCORER]
         if not others:
@@ -180,7 +178,9 @@ def _refuse_unscored(leaves: Sequence[Leaf], outcomes: Sequence[_Outcome]) -> No
 def _provenance(rubric: Rubric, outcomes: Sequence[_Outcome]) -> dict[str, Any]:
     remaining = iter(outcomes)
     nested = {
-        group.label: {leaf.key: _made(outcome) for leaf in group.leaves if (outcome := next(remaining)).verdict.score is not None}
+        group.label: {
+            leaf.key: _made(outcome) for leaf in group.leaves if (outcome := next(remaining)).verdict.score is not None
+        }
         for group in rubric.groups
     }
     return nested[None] if rubric.flat else nested  # type: ignore[return-value]

@@ -45,9 +45,10 @@ def chat_model_from_string(name: str, **settings: Any) -> BaseChatModel:
     except ImportError as error:
         raise ImportError(f"chat model {name!r} needs its provider's package: {error}") from error
     except Exception as error:  # noqa: BLE001 - whatever a constructor raises, the configuration is wrong
-        reason = redacted(str(error), [value for value in settings.values() if isinstance(value, str)])
+        given = [value for value in settings.values() if isinstance(value, str) and len(value) > 7]
+        reason = shorten(redacted(str(error), given)).rstrip(".")
         raise PiUsageError(
-            f"chat model {name!r} cannot be made: {shorten(reason).rstrip(".")}. Use PROVIDER:MODEL, such as "
+            f"chat model {name!r} cannot be made: {reason}. Use PROVIDER:MODEL, such as "
             '"openai:gpt-4.1-mini", and set the provider\'s API key in its environment variable.'
         ) from None
     return model

@@ -20,17 +20,15 @@ from pi_integrations.engine.judges.local.loading import (
     resolve_folder,
 )
 from pi_integrations.engine.judges.local.prompt import PROMPT_VERSION
+from pi_integrations.engine.judges.local.verdicts import Scores, verdicts_of
 from pi_integrations.engine.judges.protocol import Exchange, Verdict
 from pi_integrations.errors import PiUsageError
-from pi_integrations.models import Usage
 
 if TYPE_CHECKING:
     from pi_integrations.engine.judges.local.prefix_scoring import Prompt
-    from pi_integrations.engine.judges.local.reader import Prepared, Reader
+    from pi_integrations.engine.judges.local.reader import Reader
 
 __all__ = ["LocalJudge"]
-
-Scores = list[float] | str
 
 
 class LocalJudge:
@@ -115,7 +113,7 @@ class LocalJudge:
         scores: Scores = []
         if prepared.prompt is not None:
             scores = await self._batches(reader).submit(prepared.prompt)
-        return _verdicts(prepared, scores)
+        return verdicts_of(prepared, scores)
 
     async def aclose(self) -> None:
         """Lets the batch in flight end, refuses what waits, stops the threads and frees the model."""
@@ -125,7 +123,7 @@ class LocalJudge:
         if self._loading is not None:
             await asyncio.wait([self._loading])
         for thread in self._threads:
-            thread.shutdown(wait=True)
+            await asyncio.to_thread(thread.shutdown, wait=True)
         self._batcher = self._loading = None
 
     def _check(self) -> None:
@@ -190,24 +188,3 @@ class LocalJudge:
 def _failed(loading: asyncio.Future[Reader]) -> bool:
     """Whether loading ended without a model; asking also marks the error as seen."""
     return loading.done() and (loading.cancelled() or loading.exception() is not None)
-
-
-def _verdicts(prepared: Prepared, scores: Scores) -> list[Verdict]:
-    verdicts = [_verdict(place, scores) for place in prepared.places]
-    if prepared.prompt is None or isinstance(scores, str):
-        return verdicts
-    usage = Usage(calls=1, input_tokens=prepared.prompt.tokens, output_tokens=0)
-    first = verdicts[0]
-    verdicts[0] = Verdict(first.score, first.reason, method="logits", usage=usage)
-    return verdicts
-
-
-def _verdict(place: int | str, scores: Scores) -> Verdict:
-    if isinstance(place, str):
-        return Verdict.unscored(place, method="logits")
-    if isinstance(scores, str):
-        return Verdict.unscored(scores, method="logits", retryable=True)
-    if not math.isfinite(scores[place]):
-        reason = "The model gave no finite logits: try dtype='float32', or check the weights."
-        return Verdict.unscored(reason, method="logits")
-    return Verdict(scores[place], method="logits")

@@ -10,10 +10,17 @@ __all__ = ["readable_tokens"]
 _NO_LIMIT = 10**9
 
 
-def readable_tokens(config: Any, tokenizer: Any) -> int | None:
-    """The longest text, in tokens, that the model reads as it was trained to; None when nothing bounds it."""
+def readable_tokens(config: Any, tokenizer: Any, *, reserved: int = 0) -> int | None:
+    """The longest text, in tokens, that the model reads as it was trained to; None when nothing bounds it.
+
+    Args:
+        config: The model's configuration.
+        tokenizer: Its tokenizer.
+        reserved: Positions that hold no token.
+    """
     text = config.get_text_config(decoder=True)
-    limits = [getattr(text, "max_position_embeddings", None), tokenizer.model_max_length, *_long_rope_limits(text)]
+    positions = getattr(text, "max_position_embeddings", None)
+    limits = [None if positions is None else positions - reserved, tokenizer.model_max_length, *_long_rope_limits(text)]
     known = [int(limit) for limit in limits if limit is not None and 0 < limit < _NO_LIMIT]
     return min(known, default=None)
 

@@ -1,0 +1,53 @@
+"""The end of the process: queued work gets a bounded time, then it is dropped, counted and logged."""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures.thread  # noqa: F401  (registers its own exit first, see below)
+import threading
+import time
+import weakref
+from typing import Protocol
+
+__all__ = ["Drainable", "drain_at_exit"]
+
+
+class Drainable(Protocol):
+    """Something with work in a queue."""
+
+    exit_timeout: float
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Waits for the work."""
+        ...
+
+    def close(self, timeout: float | None = 0.0) -> None:
+        """Waits for the work, and drops what is left."""
+        ...
+
+
+_drainables: weakref.WeakKeyDictionary[Drainable, float] = weakref.WeakKeyDictionary()
+
+
+def drain_at_exit(thing: Drainable) -> None:
+    """Gives `thing`, as long as it lives, up to `thing.exit_timeout` seconds when the interpreter exits."""
+    _drainables[thing] = thing.exit_timeout
+
+
+def _flush_all() -> None:
+    for thing, seconds in list(_drainables.items()):
+        started = time.monotonic()
+        thing.flush(seconds)
+        _drainables[thing] = max(seconds - (time.monotonic() - started), 0.0)
+
+
+def _close_all() -> None:
+    for thing, seconds in list(_drainables.items()):
+        thing.close(seconds)
+
+
+# Two steps. Thread pools refuse work once `threading` has run its own exit functions, last registered first; name
+# resolution and judges use pools, so the queue is flushed before. Threads that are no daemons may still add work
+# after that: `atexit` comes when they are done, and ends it.
+getattr(threading, "_register_atexit", atexit.register)(_flush_all)
+atexit.register(_close_all)

@@ -1,0 +1,108 @@
+"""Where background scores go."""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from pi_integrations.errors import PiUsageError
+from pi_integrations.models import ScoreResult
+
+__all__ = ["BackgroundScore", "CallableSink", "MemorySink", "ScoreSink", "SinkLike", "as_sink"]
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundScore:
+    """One exchange and its scores.
+
+    Attributes:
+        llm_input: The input as it was scored: contexts and whatever else belongs to the exchange are in it.
+        llm_output: The answer that was scored.
+        result: The scores.
+        metadata: What came with `submit`, untouched.
+    """
+
+    llm_input: str
+    llm_output: str
+    result: ScoreResult
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class ScoreSink(Protocol):
+    """Takes scores.
+
+    One thread of the scorer's own calls `write`, for one score at a time: it may block, which holds up scoring and not
+    the application, and needs no lock. What it raises is counted as failed and logged once per kind.
+    """
+
+    def write(self, score: BackgroundScore) -> None:
+        """Takes one score."""
+        ...
+
+
+class MemorySink:
+    """Keeps the last `max_scores` scores.
+
+    Raises:
+        PiUsageError: when `max_scores` is below 1.
+
+    Example:
+        >>> sink = MemorySink(max_scores=100)
+        >>> sink.scores
+        []
+    """
+
+    def __init__(self, max_scores: int = 1000) -> None:
+        if max_scores < 1:
+            raise PiUsageError(f"max_scores is {max_scores}; it must be at least 1")
+        self._scores: deque[BackgroundScore] = deque(maxlen=max_scores)
+
+    @property
+    def scores(self) -> list[BackgroundScore]:
+        """A copy of what is kept, oldest first."""
+        return list(self._scores.copy())
+
+    def write(self, score: BackgroundScore) -> None:
+        """Keeps `score`, and lets the oldest go when full."""
+        self._scores.append(score)
+
+
+class CallableSink:
+    """Calls `function` with every score; a function given as `sink` becomes one.
+
+    Raises:
+        PiUsageError: for a coroutine function, which nobody would await.
+
+    Example:
+        >>> totals = []
+        >>> sink = CallableSink(lambda score: totals.append(score.result.total_score))
+    """
+
+    def __init__(self, function: Callable[[BackgroundScore], object]) -> None:
+        if inspect.iscoroutinefunction(function):
+            raise PiUsageError("the sink is a coroutine function; give a plain one, it runs in a thread of its own")
+        self._function = function
+
+    def write(self, score: BackgroundScore) -> None:
+        """Calls the function."""
+        self._function(score)
+
+
+SinkLike: TypeAlias = ScoreSink | Callable[[BackgroundScore], object]
+
+
+def as_sink(sink: SinkLike) -> ScoreSink:
+    """`sink`, wrapped when it is a function.
+
+    Raises:
+        PiUsageError: when it is neither.
+    """
+    if isinstance(sink, ScoreSink):
+        return sink
+    if callable(sink):
+        return CallableSink(sink)
+    raise PiUsageError(f"sink is a {type(sink).__name__}; give an object with write(score), or a function of the score")

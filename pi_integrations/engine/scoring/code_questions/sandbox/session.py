@@ -1,0 +1,113 @@
+"""One call of a user's `score` in pydantic-monty, with every limit set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic_monty import Monty, MontyError, OSPolicy, ResourceLimits
+
+from pi_integrations.engine.scoring.code_questions.limits import CodeLimits
+from pi_integrations.engine.scoring.code_questions.sandbox.arguments import bind
+from pi_integrations.engine.scoring.code_questions.sandbox.failures import refusal_of
+from pi_integrations.engine.scoring.code_questions.sandbox.refusal import Refusal
+from pi_integrations.engine.scoring.code_questions.sandbox.signature import read_signature
+
+__all__ = ["Sandbox"]
+
+_EXPLANATION_CHARACTERS = 2_000
+# Follows the user's source, so that lines keep their numbers. It uses no name that the source could have redefined, and
+# only short strings leave the sandbox, whatever `score` returned.
+_CALL = f"""
+match score(*_pi_positional, **_pi_keywords):
+    case {{"score": _pi_score, "explanation": None}}:
+        _pi_outcome = ["score", f"{{_pi_score!r:.200}}"]
+    case {{"score": _pi_score, "explanation": _pi_explanation}}:
+        _pi_outcome = ["score", f"{{_pi_score!r:.200}}", f"{{_pi_explanation!s:.{_EXPLANATION_CHARACTERS + 1}}}"]
+    case {{"score": _pi_score}}:
+        _pi_outcome = ["score", f"{{_pi_score!r:.200}}"]
+    case _pi_other:
+        _pi_outcome = ["other", f"{{_pi_other!r:.200}}"]
+_pi_outcome
+"""
+_POLICY: OSPolicy = {"sleep": "zero", "random_start": {"seed": 0}}
+
+
+class Sandbox:
+    """A pydantic-monty interpreter process; a context manager. Each `run` has a session of its own."""
+
+    def __init__(self, limits: CodeLimits) -> None:
+        self._limits = limits
+        # The interpreter stops itself at its limit; one second later monty ends it; one more and the pool does.
+        self._monty = Monty(max_processes=1, request_timeout=limits.seconds + 2)
+
+    def __enter__(self) -> Self:
+        self._monty.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._monty.__exit__(kind, error, traceback)
+
+    def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """`{"score": float, "explanation": str | None}`, or `{"reason": str, "retryable": bool}`."""
+        source = request["python_code"].removeprefix("\ufeff")
+        texts = request["response_text"], request["input_text"]
+        try:
+            positional, keywords = bind(read_signature(source), *texts, request["kwargs"])
+            return _reading(self._feed(source, positional, keywords))
+        except Refusal as refusal:
+            return {"reason": str(refusal), "retryable": refusal.retryable}
+
+    def _feed(self, source: str, positional: list[Any], keywords: dict[str, Any]) -> Any:
+        inputs = {"_pi_positional": positional, "_pi_keywords": keywords, "__name__": "python_code"}
+        try:
+            with self._monty.checkout(limits=_resources(self._limits), os_policy=_POLICY) as session:
+                return session.feed_run(f"{source}\n{_CALL}", inputs=inputs, print_callback=_drop)
+        except MontyError as error:
+            raise refusal_of(error, self._limits, lines=source.count("\n") + 1) from None
+
+
+def _resources(limits: CodeLimits) -> ResourceLimits:
+    return {
+        "max_feed_duration_secs": limits.seconds,
+        "max_memory": limits.memory_bytes,
+        "max_recursion_depth": limits.recursion_depth,
+        "max_suspensions": 1000,
+        "max_total_sleep_secs": 0,
+    }
+
+
+def _drop(stream: str, text: str) -> None:
+    """Takes what the code prints."""
+
+
+def _reading(outcome: Any) -> dict[str, Any]:
+    match outcome:
+        case ["score", str(score)]:
+            return {"score": _number(score), "explanation": None}
+        case ["score", str(score), str(explanation)]:
+            return {"score": _number(score), "explanation": _shortened(explanation)}
+        case ["other", str(returned)]:
+            raise Refusal(f"score returned {returned}; return {{'score': number in [0, 1]}}")
+    # The sandbox lets a module return, which Python does not.
+    raise Refusal("python_code ended before score was called; remove the return outside a function")
+
+
+def _number(shown: str) -> float:
+    try:
+        number = {"True": 1.0, "False": 0.0}.get(shown)
+        number = float(shown) if number is None else number
+    except ValueError:
+        raise Refusal(f"score returned {{'score': {shown}}}, which is not a number") from None
+    if not (math.isfinite(number) and 0 <= number <= 1):
+        raise Refusal(f"score returned {{'score': {shown}}}, which is not in [0, 1]")
+    return number + 0.0
+
+
+def _shortened(explanation: str) -> str:
+    fits = len(explanation) <= _EXPLANATION_CHARACTERS
+    return explanation if fits else explanation[:_EXPLANATION_CHARACTERS] + "…"

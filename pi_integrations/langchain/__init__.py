@@ -1,0 +1,58 @@
+"""Pi scores in LangChain and LangSmith: a runnable, evaluator functions, a run evaluator, and the classic evaluators.
+
+Names resolve when first used, so that each loads only the framework package it is built on.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pi_integrations.langchain.evaluators import AsyncEvaluator as AsyncEvaluator
+    from pi_integrations.langchain.evaluators import Evaluator as Evaluator
+    from pi_integrations.langchain.evaluators import create_async_pi_evaluator as create_async_pi_evaluator
+    from pi_integrations.langchain.evaluators import create_pi_evaluator as create_pi_evaluator
+    from pi_integrations.langchain.feedback import Feedback as Feedback
+    from pi_integrations.langchain.pairwise_evaluator import PiPairwiseStringEvaluator as PiPairwiseStringEvaluator
+    from pi_integrations.langchain.run_evaluator import PiRunEvaluator as PiRunEvaluator
+    from pi_integrations.langchain.scorer import PiScorer as PiScorer
+    from pi_integrations.langchain.scorer import ScorerInput as ScorerInput
+    from pi_integrations.langchain.string_evaluator import PiStringEvaluator as PiStringEvaluator
+
+_HOMES = {
+    **dict.fromkeys(
+        ("AsyncEvaluator", "Evaluator", "create_async_pi_evaluator", "create_pi_evaluator"), "evaluators"
+    ),
+    "Feedback": "feedback",
+    "PiPairwiseStringEvaluator": "pairwise_evaluator",
+    "PiRunEvaluator": "run_evaluator",
+    **dict.fromkeys(("PiScorer", "ScorerInput"), "scorer"),
+    "PiStringEvaluator": "string_evaluator",
+}
+_EXTRAS = {"langchain_core": "langchain", "langsmith": "langchain", "langchain_classic": "langchain-classic"}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(_home(name), name)
+    globals()[name] = value
+    return value
+
+
+def _home(name: str) -> Any:
+    try:
+        return import_module(f"{__name__}.{_HOMES[name]}")
+    except ImportError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRAS:
+            raise
+        message = f"{name} needs {missing}; run: pip install 'pi-integrations[{_EXTRAS[missing]}]'"
+        raise ImportError(message, name=error.name) from error
+
+
+def __dir__() -> list[str]:
+    return __all__

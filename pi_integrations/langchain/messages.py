@@ -1,0 +1,104 @@
+"""Chat messages in the shapes LangChain and LangSmith hold them, read without importing either."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Turn", "is_message", "read_turns"]
+
+# Every framework's name for a speaker becomes the one of the chat APIs, so that the same conversation reads the same.
+_ROLES = {
+    "human": "user",
+    "HumanMessageChunk": "user",
+    "ai": "assistant",
+    "AIMessageChunk": "assistant",
+    "developer": "system",
+    "SystemMessageChunk": "system",
+    "function": "tool",
+    "ToolMessageChunk": "tool",
+}
+_MEDIA = frozenset({"image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file"})
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message: who spoke and what was said.
+
+    Attributes:
+        role: `system`, `user`, `assistant`, `tool`, or another role as it was given.
+        text: Its text; a picture, sound or file stands as its type in brackets, reasoning is left out.
+        calls_tools: Whether the message asks for tools to be run.
+    """
+
+    role: str
+    text: str
+    calls_tools: bool = field(default=False, compare=False)
+
+
+def is_message(value: Any) -> bool:
+    """Whether `value` is a LangChain message, or a mapping in the shape of one, serialised messages included."""
+    if isinstance(value, Mapping):
+        body = _body(value)
+        known = "content" in body or ("role" in body and "tool_calls" in body)
+        return known and isinstance(body.get("content"), str | list | None)
+    return hasattr(value, "content") and (hasattr(value, "type") or hasattr(value, "role"))
+
+
+def read_turns(value: Any, role: str) -> list[Turn] | None:
+    """The turns of a message, a list of messages or a prompt value; None when `value` is none of these.
+
+    Args:
+        value: What the framework holds. Within a list, pairs `(role, text)` are messages too.
+        role: Who speaks in a mapping that does not say.
+    """
+    if hasattr(value, "to_messages"):
+        value = value.to_messages()
+    if is_message(value):
+        return [_turn(value, role)]
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return None
+    if len(value) == 1 and isinstance(value[0], list):  # runs of chat models hold a batch of one conversation
+        return read_turns(value[0], role)
+    if all(is_message(item) or _is_pair(item) for item in value):
+        return [_turn(item, role) for item in value]
+    return None
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, tuple) and len(item) == 2 and all(isinstance(part, str) for part in item)
+
+
+def _turn(message: Any, role: str) -> Turn:
+    if isinstance(message, tuple):
+        return Turn(_ROLES.get(message[0], message[0]), message[1])
+    if isinstance(message, Mapping):
+        body = _body(message)
+        spoken_by, content, calls = body.get("role") or body.get("type"), body.get("content"), body.get("tool_calls")
+    else:
+        spoken_by = getattr(message, "role", None) or getattr(message, "type", None)
+        content, calls = message.content, getattr(message, "tool_calls", None)
+    spoken_by = spoken_by or role
+    return Turn(_ROLES.get(spoken_by, spoken_by), _text(content), calls_tools=bool(calls))
+
+
+def _body(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of a message, also of one that LangChain serialised below `kwargs` or `data`."""
+    inner = message.get("kwargs" if "lc" in message else "data")
+    return {**message, **inner} if isinstance(inner, Mapping) else message
+
+
+def _text(content: str | Iterable[Any] | None) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(map(_block_text, content))
+
+
+def _block_text(block: Any) -> str:
+    if not isinstance(block, Mapping):
+        return str(block)
+    text = block.get("text")
+    if isinstance(text, str):
+        return text
+    return f"[{block['type']}]" if block.get("type") in _MEDIA else ""

@@ -1,0 +1,110 @@
+"""What to ask about an exchange, and whom: the part that every adapter here shares."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from pydantic import ValidationError
+
+from pi_integrations.client import AsyncPiClient, PiClient
+from pi_integrations.client.resources import SpecLike
+from pi_integrations.client.settings import UnscoredPolicy
+from pi_integrations.errors import PiUsageError
+from pi_integrations.langchain.exchange import Exchange
+from pi_integrations.models import (
+    AggregationMethod,
+    DimensionSpec,
+    ScoreRequest,
+    ScoreResult,
+    describe,
+    parse_spec,
+    render,
+)
+
+__all__ = ["Scoring"]
+
+_making_a_client = threading.Lock()
+
+
+class Scoring:
+    """A checked scoring spec with the client that scores by it; sync and async, from any thread and loop.
+
+    Args:
+        scoring_spec: A list of questions, or a dimension spec.
+        client: Either client; default: an `AsyncPiClient` from the environment, made at the first score.
+        aggregation_method: See `scoring_system.score`.
+        unscored: See `scoring_system.score`.
+
+    Raises:
+        PiUsageError: naming what is wrong with the arguments.
+    """
+
+    def __init__(
+        self,
+        scoring_spec: SpecLike,
+        *,
+        client: AsyncPiClient | PiClient | None = None,
+        aggregation_method: AggregationMethod | str | None = None,
+        unscored: UnscoredPolicy | None = None,
+    ) -> None:
+        self.spec = parse_spec(scoring_spec)
+        self.aggregation_method = _checked_method(self.spec, aggregation_method)
+        if unscored not in (None, "error", "partial"):
+            raise PiUsageError(f"unscored is {unscored!r}; give 'error' or 'partial'")
+        self.unscored = unscored
+        self._client = _asynchronous(client)
+
+    @property
+    def client(self) -> AsyncPiClient:
+        """The client; made from the environment when none was given.
+
+        Raises:
+            PiUsageError: when none was given and no endpoint is configured.
+        """
+        if self._client is None:
+            with _making_a_client:
+                if self._client is None:
+                    self._client = AsyncPiClient()
+        return self._client
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each question by its key, which is `dimension / sub-dimension` for a dimension spec."""
+        if not isinstance(self.spec, DimensionSpec):
+            return {question.key: question.weight for question in self.spec}
+        return {f"{group.label} / {leaf.label}": leaf.weight for group in self.spec.dimensions for leaf in group.sub_dimensions}
+
+    async def ascore(self, exchange: Exchange) -> ScoreResult:
+        """The scores of `exchange`; raises what `scoring_system.score` raises."""
+        return await self.client.scoring_system.score(**self._request(exchange))
+
+    def score(self, exchange: Exchange) -> ScoreResult:
+        """`ascore`, waited for."""
+        return PiClient(client=self.client).scoring_system.score(**self._request(exchange))
+
+    def _request(self, exchange: Exchange) -> dict[str, Any]:
+        return {
+            "llm_input": exchange.llm_input,
+            "llm_output": exchange.llm_output,
+            "scoring_spec": self.spec,
+            "aggregation_method": self.aggregation_method,
+            "kwargs": exchange.kwargs,
+            "unscored": self.unscored,
+        }
+
+
+def _checked_method(spec: Any, method: AggregationMethod | str | None) -> AggregationMethod | None:
+    try:
+        request = ScoreRequest(llm_input="", llm_output="", scoring_spec=spec, aggregation_method=method)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise PiUsageError(render(describe(error))) from None
+    return request.aggregation_method
+
+
+def _asynchronous(client: AsyncPiClient | PiClient | None) -> AsyncPiClient | None:
+    if isinstance(client, PiClient):
+        return client.asynchronous
+    if client is None or isinstance(client, AsyncPiClient):
+        return client
+    raise PiUsageError(f"client is a {type(client).__name__}; give a PiClient or an AsyncPiClient")

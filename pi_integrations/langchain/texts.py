@@ -1,0 +1,101 @@
+"""Which entry of a mapping is meant, and what has no text of its own as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pi_integrations.errors import PiUsageError
+from pi_integrations.langchain.messages import is_message
+
+__all__ = ["Key", "Side", "plain_text", "select"]
+
+Key = str | Callable[[Any], Any]
+"""Name of an entry, or a function of the whole that returns the part meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the things a framework passes.
+
+    Attributes:
+        name: What the framework calls it.
+        argument: Our argument that picks from it.
+        role: Who speaks there when nothing says.
+        names: Usual names of the entry that holds the text.
+    """
+
+    name: str
+    argument: str
+    role: str
+    names: tuple[str, ...]
+
+
+def select(side: Side, value: Any, key: Key | None, *, apart_from: Sequence[str]) -> Any:
+    """The part of `value` that is meant; None when there is nothing.
+
+    Raises:
+        PiUsageError: when `key` names nothing, or several entries could be meant.
+    """
+    if callable(key):
+        return key(value)
+    if not isinstance(value, Mapping) or (key is None and is_message(value)):
+        return value
+    if key is not None:
+        return _entry(side, value, key)
+    if "messages" in value:
+        return value["messages"]
+    if "generations" in value:
+        return _generated(value["generations"])
+    return _only(side, {name: part for name, part in value.items() if name not in apart_from})
+
+
+def _entry(side: Side, value: Mapping[str, Any], key: str) -> Any:
+    if key not in value:
+        raise PiUsageError(f"{side.argument} is {key!r}, but {side.name} holds {_listed(value)}")
+    return value[key]
+
+
+def _only(side: Side, value: Mapping[str, Any]) -> Any:
+    names = list(value) if len(value) == 1 else [name for name in side.names if name in value]
+    if len(names) == 1:
+        return value[names[0]]
+    if not value:
+        return None
+    raise PiUsageError(
+        f"{side.name} holds {_listed(value)}, and which of them is meant is not clear; pass {side.argument}= the name"
+        f" of one, or a function that takes {side.name} and returns the text"
+    )
+
+
+def _generated(generations: Any) -> Any:
+    """The first answer in the outputs of a traced model run."""
+    while isinstance(generations, list) and generations:
+        generations = generations[0]
+    if isinstance(generations, Mapping):
+        return generations.get("message") or generations.get("text")
+    return generations or None
+
+
+def plain_text(name: str, value: Any) -> str:
+    """A string as it is, anything else as JSON.
+
+    Raises:
+        PiUsageError: when it can be neither.
+    """
+    if isinstance(value, str):
+        return str(value)
+    if hasattr(value, "model_dump_json"):
+        return str(value.model_dump_json())
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        raise PiUsageError(
+            f"{name} holds a {type(value).__name__}, which is neither text, nor messages, nor JSON; pass a string"
+        ) from None
+
+
+def _listed(value: Mapping[str, Any]) -> str:
+    return ", ".join(repr(name) for name in value) or "nothing"
