@@ -70,6 +70,11 @@ class Ledger:
         with self._lock:
             self._sampled_out += 1
 
+    def is_open(self, ticket: int) -> bool:
+        """Whether `ticket` is neither settled nor dropped."""
+        with self._lock:
+            return ticket in self._open
+
     def settle(self, ticket: int, *, scored: bool) -> None:
         """Closes `ticket`; one already dropped stays dropped."""
         with self._lock:

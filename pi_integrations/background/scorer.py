@@ -3,21 +3,198 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
-from pydantic import ValidationError
-
 from pi_integrations.background.at_exit import drain_at_exit
+from pi_integrations.background.checks import check_settings, score_template
+from pi_integrations.background.exchange_queue import ExchangeQueue
 from pi_integrations.background.forks import reset_after_fork
-from pi_integrations.background.ledger import Ledger, ScorerCounts
-from pi_integrations.background.once import WarnOnce, kind_of
-from pi_integrations.background.sinks import BackgroundScore, MemorySink, SinkLike, as_sink
-from pi_integrations.background.worker import Job, Worker
+from pi_integrations.background.ledger import ScorerCounts
+from pi_integrations.background.sinks import BackgroundScore, MemorySink, ScoreSink, SinkLike, as_sink
+from pi_integrations.background.worker import Exchange
 from pi_integrations.client import AsyncPiClient, PiClient
 from pi_integrations.client.loop_thread import abandon, loop_thread
+from pi_integrations.client.resources import SpecLike
+from pi_integrations.client.settings import UnscoredPolicy
+from pi_integrations.errors import PiUsageError
+from pi_integrations.models import AggregationMethod, compose_llm_input
+
+__all__ = ["BackgroundScorer"]
+
+class BackgroundScorer:
+    """Scores an application's live exchanges without making it wait, from any thread and any event loop.
+
+    `submit` puts an exchange on a bounded queue and returns in microseconds; it never raises and never blocks. What
+    does not fit is dropped and counted. When the interpreter exits, queued work gets `exit_timeout` seconds. A forked
+    child starts with an empty queue and counts at 0, while the parent scores what the parent was given. Make one per
+    process and rubric, and `close` it (or use it in a `with`): until then it keeps a thread.
+
+    Args:
+        client: Makes the scores; its retries, limits and cache apply. It stays open.
+        scoring_spec: The rubric: a list of questions, or a dimension spec.
+        sink: Takes the scores: an object with `write(score)`, or a function of the score, called in a thread of the
+            scorer's own; default a `MemorySink`.
+        sample_rate: Share of exchanges to score, in [0, 1]; default 1.
+        max_queue: Exchanges waiting or being scored at a time; default 10,000. Their texts stay in memory.
+        max_concurrency: Scores asked for at a time; default 8.
+        exit_timeout: Seconds that queued work may hold up the exit of the interpreter; default 5.
+        aggregation_method: See `scoring_system.score`.
+        unscored: See `scoring_system.score`.
+
+    Raises:
+        PiUsageError: when the spec or a setting is wrong; it names the field.
+
+    Example:
+        ```python
+        from pi_integrations import embedded
+        from pi_integrations.background import BackgroundScorer, MemorySink
+
+        rubric = [{"question": "Does the answer say where the order is?"}]
+        sink = MemorySink()
+        with embedded() as client, BackgroundScorer(client, scoring_spec=rubric, sink=sink) as scorer:
+            scorer.submit(llm_input="Where is my order?", llm_output="It left our warehouse this morning.")
+            scorer.flush(timeout=10)
+            print(scorer.counts().scored, sink.scores[0].result.total_score)
+        ```
+    """
+
+    def __init__(
+        self,
+        client: PiClient | AsyncPiClient,
+        *,
+        scoring_spec: SpecLike,
+        sink: SinkLike | None = None,
+        sample_rate: float = 1.0,
+        max_queue: int = 10_000,
+        max_concurrency: int = 8,
+        exit_timeout: float = 5.0,
+        aggregation_method: AggregationMethod | str | None = None,
+        unscored: UnscoredPolicy | None = None,
+    ) -> None:
+        check_settings(sample_rate, max_queue, max_concurrency, exit_timeout)
+        self.sink: ScoreSink = as_sink(MemorySink() if sink is None else sink)
+        self.exit_timeout = exit_timeout
+        self._client = client.asynchronous if isinstance(client, PiClient) else client
+        self._template = score_template(scoring_spec, aggregation_method)
+        self._unscored = unscored
+        self._sample_rate = sample_rate
+        self._limits = {"capacity": max_queue, "max_concurrency": max_concurrency}
+        self._queue = ExchangeQueue(self._score, self.sink, **self._limits)
+        reset_after_fork(self)
+        drain_at_exit(self)
+
+    def start_over(self) -> None:
+        """Empties the queue and sets the counts to 0; called in a forked child."""
+        abandon(self._queue)
+        self._queue = ExchangeQueue(self._score, self.sink, **self._limits)
+
+    def submit(
+        self,
+        *,
+        llm_input: str,
+        llm_output: str,
+        system_prompt: str | None = None,
+        history: Sequence[tuple[str, str]] = (),
+        contexts: Sequence[str] = (),
+        reference: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Whether the exchange was queued: False when sampling left it out, or it was dropped.
+
+        Args:
+            llm_input: What the application was asked.
+            llm_output: What it answered.
+            system_prompt: See `compose_llm_input`, by which this and the next three enter the input.
+            history: Earlier turns as `(role, text)`, oldest first.
+            contexts: Retrieved passages, best first.
+            reference: A known good answer.
+            metadata: Handed to the sink with the score.
+        """
+        if random.random() >= self._sample_rate:
+            self._queue.ledger.leave_out()
+            return False
+
+        def exchange() -> Exchange:
+            parts = {"system_prompt": system_prompt, "history": tuple(history), "contexts": tuple(contexts)}
+            return Exchange(llm_input, llm_output, parts | {"reference": reference}, dict(metadata or {}))
+
+        return self._queue.put(exchange)
+
+    async def _score(self, exchange: Exchange) -> BackgroundScore:
+        llm_input = compose_llm_input(exchange.llm_input, **exchange.parts)
+        texts = {"llm_input": llm_input, "llm_output": exchange.llm_output}
+        for name, text in texts.items():
+            if not isinstance(text, str):
+                raise PiUsageError(f"{name} is a {type(text).__name__}; give a string")
+        request = self._template.model_copy(update=texts)
+        result = await self._client.post_score(request, unscored=self._unscored)
+        return BackgroundScore(result=result, metadata=exchange.metadata, **texts)
+
+    def counts(self) -> ScorerCounts:
+        """What became of everything so far; `submitted == scored + failed + dropped + pending`."""
+        return self._queue.ledger.counts()
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Whether everything submitted so far was scored, failed or dropped within `timeout` seconds.
+
+        Without a timeout it waits as long as that takes, which the client's retry policy bounds. It blocks: in a
+        coroutine, await `aflush`.
+
+        Raises:
+            PiUsageError: in a sink or on the background loop, where it would wait for itself.
+        """
+        if threading.current_thread() in (self._queue.thread, loop_thread().thread):
+            raise PiUsageError("flush was called by a sink or on the background loop, where it would wait for itself")
+        settled = self._queue.ledger.settled()
+        try:
+            settled.result(timeout)
+        except TimeoutError:
+            self._queue.ledger.forget(settled)
+        return settled.done()
+
+    async def aflush(self, timeout: float | None = None) -> bool:
+        """`flush`, without blocking the event loop."""
+        settled = self._queue.ledger.settled()
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(settled), timeout)
+        except TimeoutError:
+            return settled.done()
+        finally:
+            self._queue.ledger.forget(settled)
+        return True
+
+    def close(self, timeout: float | None = 0.0) -> None:
+        """Waits up to `timeout` seconds for what was submitted, drops the rest, and stops; later exchanges are dropped.
+
+        None waits as long as it takes. What is dropped is counted, and logged once.
+        """
+        self.flush(timeout)
+        self._queue.stop()
+
+    async def aclose(self, timeout: float | None = 0.0) -> None:
+        """`close`, without blocking the event loop."""
+        await self.aflush(timeout)
+        self._queue.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(self.exit_timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose(self.exit_timeout)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.counts()})"

@@ -64,7 +64,7 @@ class MemorySink:
     @property
     def scores(self) -> list[BackgroundScore]:
         """A copy of what is kept, oldest first."""
-        return list(self._scores.copy())
+        return list(self._scores)
 
     def write(self, score: BackgroundScore) -> None:
         """Keeps `score`, and lets the oldest go when full."""

@@ -6,53 +6,64 @@ The application's side is one `put` on a `SimpleQueue`: no system call, no lock 
 from __future__ import annotations
 
 import contextvars
-import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
+from pi_integrations.background.sinks import BackgroundScore
 from pi_integrations.client.loop_thread import loop_thread
-from pi_integrations.models import ScoreResult
 
-__all__ = ["Job", "Worker"]
+__all__ = ["Exchange", "Job", "Worker"]
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What an application was asked and what it answered.
+
+    Attributes:
+        llm_input: The question alone.
+        llm_output: The answer.
+        parts: What `compose_llm_input` adds to the question; composed only when it is scored.
+        metadata: Handed to the sink.
+    """
+
+    llm_input: str
+    llm_output: str
+    parts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One exchange to score: the parts of its input, still apart, and its output."""
+    """An exchange to score, and its ticket in the ledger."""
 
     ticket: int
-    llm_input: str
-    parts: dict[str, Any]
-    llm_output: str
-    metadata: dict[str, Any]
+    exchange: Exchange
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
     job: Job
-    future: Future[ScoreResult]
+    future: Future[BackgroundScore]
 
 
 class Worker:
     """A daemon thread, started with the first job.
 
     Args:
-        score: Makes the coroutine that scores a job; it runs on the LoopThread.
+        score: Makes the coroutine that scores an exchange; it runs on the LoopThread.
         finish: Called on this thread with a job and its finished future; must not raise.
         max_concurrency: Coroutines at a time.
     """
 
     def __init__(
         self,
-        score: Callable[[Job], Coroutine[Any, Any, ScoreResult]],
-        finish: Callable[[Job, Future[ScoreResult]], None],
+        score: Callable[[Exchange], Coroutine[Any, Any, BackgroundScore]],
+        finish: Callable[[Job, Future[BackgroundScore]], None],
         max_concurrency: int,
     ) -> None:
         self._score = score
@@ -60,8 +71,9 @@ class Worker:
         self._max_concurrency = max_concurrency
         self._inbox: SimpleQueue[Job | _Done | None] = SimpleQueue()
         self._waiting: deque[Job] = deque()
-        self._in_flight: dict[int, Future[ScoreResult]] = {}
+        self._in_flight: dict[int, Future[BackgroundScore]] = {}
         self._starting = threading.Lock()
+        self._stopped = False
         self.thread: threading.Thread | None = None
 
     def put(self, job: Job) -> None:
@@ -72,6 +84,7 @@ class Worker:
 
     def stop(self) -> None:
         """Cancels what is being scored and ends the thread; what still waits is forgotten."""
+        self._stopped = True
         self._inbox.put(None)
 
     def _start(self) -> None:
@@ -90,12 +103,12 @@ class Worker:
             else:
                 del self._in_flight[message.job.ticket]
                 self._finish(message.job, message.future)
-            while self._waiting and len(self._in_flight) < self._max_concurrency:
+            while self._waiting and len(self._in_flight) < self._max_concurrency and not self._stopped:
                 self._begin(self._waiting.popleft())
         for future in self._in_flight.values():
             future.cancel()
 
     def _begin(self, job: Job) -> None:
-        future = loop_thread().submit(self._score(job))
+        future = loop_thread().submit(self._score(job.exchange))
         self._in_flight[job.ticket] = future
         future.add_done_callback(lambda done: self._inbox.put(_Done(job, done)))

@@ -58,8 +58,8 @@ class LoopThread:
         if threading.current_thread() is self.thread:
             coroutine.close()
             raise PiUsageError(
-                "a synchronous pi_integrations call was made on its own background loop, where it would wait for itself;"
-                " use the async client there"
+                "a synchronous pi_integrations call was made on its own background loop, where it would wait for"
+                " itself; use the async client there"
             )
         future = self.submit(coroutine)
         try:

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from pi_integrations.langchain.string_evaluator import PiStringEvaluator as PiStringEvaluator
 
 _HOMES = {
-    **dict.fromkeys(
-        ("AsyncEvaluator", "Evaluator", "create_async_pi_evaluator", "create_pi_evaluator"), "evaluators"
-    ),
+    **dict.fromkeys(("AsyncEvaluator", "Evaluator", "create_async_pi_evaluator", "create_pi_evaluator"), "evaluators"),
     "Feedback": "feedback",
     "PiPairwiseStringEvaluator": "pairwise_evaluator",
     "PiRunEvaluator": "run_evaluator",

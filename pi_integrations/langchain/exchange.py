@@ -16,7 +16,10 @@ from pi_integrations.langchain.messages import Turn, read_turns
 from pi_integrations.langchain.texts import Key, Side, plain_text, select
 from pi_integrations.models import compose_llm_input
 
-__all__ = ["Exchange", "ExchangeReader"]
+__all__ = ["EXTRAS", "Exchange", "ExchangeReader"]
+
+EXTRAS = ("context", "contexts", "system_prompt", "history", "kwargs")
+"""What `ExchangeReader.read` takes by keyword."""
 
 _INPUTS = Side("inputs", "input_key", "user", ("llm_input", "input", "question", "query"))
 _OUTPUTS = Side("outputs", "output_key", "assistant", ("llm_output", "output", "answer", "response"))

@@ -75,12 +75,12 @@ def _turn(message: Any, role: str) -> Turn:
         return Turn(_ROLES.get(message[0], message[0]), message[1])
     if isinstance(message, Mapping):
         body = _body(message)
-        spoken_by, content, calls = body.get("role") or body.get("type"), body.get("content"), body.get("tool_calls")
+        speaker, content, calls = body.get("role") or body.get("type"), body.get("content"), body.get("tool_calls")
     else:
-        spoken_by = getattr(message, "role", None) or getattr(message, "type", None)
+        speaker = getattr(message, "role", None) or getattr(message, "type", None)
         content, calls = message.content, getattr(message, "tool_calls", None)
-    spoken_by = spoken_by or role
-    return Turn(_ROLES.get(spoken_by, spoken_by), _text(content), calls_tools=bool(calls))
+    speaker = str(speaker or role)
+    return Turn(_ROLES.get(speaker, speaker), _text(content), calls_tools=bool(calls))
 
 
 def _body(message: Mapping[str, Any]) -> Mapping[str, Any]:

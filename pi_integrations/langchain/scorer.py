@@ -11,21 +11,21 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from pi_integrations.client.resources import SpecLike
 from pi_integrations.client.settings import UnscoredPolicy
 from pi_integrations.errors import PiUsageError
-from pi_integrations.langchain.exchange import Exchange, ExchangeReader
+from pi_integrations.langchain.exchange import EXTRAS, Exchange, ExchangeReader
 from pi_integrations.langchain.scoring import Scoring
 from pi_integrations.models import AggregationMethod, DimensionSpec, Question, ScoreResult
 
 __all__ = ["PiScorer", "ScorerInput"]
 
-_reader = ExchangeReader(input_key="llm_input", output_key="llm_output", reference_key="reference")
-_EXTRAS = ("context", "contexts", "system_prompt", "history", "kwargs")
+_reader = ExchangeReader()
+_NEEDED = ("llm_input", "llm_output")
 
 
 class ScorerInput(TypedDict, total=False):
     """What a `PiScorer` takes; other keys are ignored, so that it fits behind `RunnablePassthrough.assign`."""
 
-    llm_input: Any
-    """What the application was asked: a string, a prompt value, a message, or messages; default empty."""
+    llm_input: Required[Any]
+    """What the application was asked: a string (may be empty), a prompt value, a message, or messages."""
     llm_output: Required[Any]
     """What it answered: a string, a message, or messages whose last is the answer."""
     reference: Any
@@ -99,13 +99,8 @@ class PiScorer(RunnableSerializable[ScorerInput, ScoreResult]):
         name: str | None = None,
     ) -> None:
         scoring = Scoring(scoring_spec, client=client, aggregation_method=aggregation_method, unscored=unscored)
-        super().__init__(
-            scoring_spec=scoring.spec,
-            client=client,
-            aggregation_method=scoring.aggregation_method,
-            unscored=unscored,
-            name=name,
-        )
+        options = {"aggregation_method": scoring.aggregation_method, "unscored": unscored, "name": name}
+        super().__init__(**{"scoring_spec": scoring.spec, "client": client, **options})
         self._scoring = scoring
 
     def invoke(self, input: ScorerInput, config: RunnableConfig | None = None, **kwargs: Any) -> ScoreResult:
@@ -124,11 +119,10 @@ class PiScorer(RunnableSerializable[ScorerInput, ScoreResult]):
 
 
 def _read(exchange: Any) -> Exchange:
-    if not isinstance(exchange, Mapping) or "llm_output" not in exchange:
-        what = f"the keys {', '.join(map(repr, exchange))}" if isinstance(exchange, Mapping) else type(exchange).__name__
-        raise PiUsageError(f"PiScorer takes a mapping with llm_output, and usually llm_input; it was given {what}")
-    extras = {name: exchange[name] for name in _EXTRAS if name in exchange}
-    return _plain_reader.read(exchange.get("llm_input"), exchange["llm_output"], exchange.get("reference"), **extras)
-
-
-_plain_reader = ExchangeReader()
+    if not isinstance(exchange, Mapping):
+        raise PiUsageError(f"PiScorer takes a mapping with llm_input and llm_output, not a {type(exchange).__name__}")
+    for name in _NEEDED:
+        if name not in exchange:
+            raise PiUsageError(f"{name} is missing from what PiScorer was given: {', '.join(map(repr, exchange))}")
+    extras = {name: exchange[name] for name in EXTRAS if name in exchange}
+    return _reader.read(exchange["llm_input"], exchange["llm_output"], exchange.get("reference"), **extras)

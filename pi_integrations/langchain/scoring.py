@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
 from pydantic import ValidationError
 
 from pi_integrations.client import AsyncPiClient, PiClient
+from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.resources import SpecLike
 from pi_integrations.client.settings import UnscoredPolicy
 from pi_integrations.errors import PiUsageError
@@ -73,7 +75,11 @@ class Scoring:
         """Weight of each question by its key, which is `dimension / sub-dimension` for a dimension spec."""
         if not isinstance(self.spec, DimensionSpec):
             return {question.key: question.weight for question in self.spec}
-        return {f"{group.label} / {leaf.label}": leaf.weight for group in self.spec.dimensions for leaf in group.sub_dimensions}
+        return {
+            f"{group.label} / {leaf.label}": leaf.weight
+            for group in self.spec.dimensions
+            for leaf in group.sub_dimensions
+        }
 
     async def ascore(self, exchange: Exchange) -> ScoreResult:
         """The scores of `exchange`; raises what `scoring_system.score` raises."""
@@ -81,7 +87,20 @@ class Scoring:
 
     def score(self, exchange: Exchange) -> ScoreResult:
         """`ascore`, waited for."""
-        return PiClient(client=self.client).scoring_system.score(**self._request(exchange))
+        return loop_thread().run(self.ascore(exchange))
+
+    async def ascore_all(self, *exchanges: Exchange) -> list[ScoreResult]:
+        """The scores of each, made at the same time; the first error ends them all."""
+        tasks = [asyncio.ensure_future(self.ascore(exchange)) for exchange in exchanges]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def score_all(self, *exchanges: Exchange) -> list[ScoreResult]:
+        """`ascore_all`, waited for."""
+        return loop_thread().run(self.ascore_all(*exchanges))
 
     def _request(self, exchange: Exchange) -> dict[str, Any]:
         return {
@@ -96,7 +115,7 @@ class Scoring:
 
 def _checked_method(spec: Any, method: AggregationMethod | str | None) -> AggregationMethod | None:
     try:
-        request = ScoreRequest(llm_input="", llm_output="", scoring_spec=spec, aggregation_method=method)  # type: ignore[arg-type]
+        request = ScoreRequest(llm_input="", llm_output="", scoring_spec=spec, aggregation_method=method)
     except ValidationError as error:
         raise PiUsageError(render(describe(error))) from None
     return request.aggregation_method

@@ -92,7 +92,7 @@ class _SpecNode(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
     parameters: Knots | None = None
-    """Knots of the calibration curve: non-decreasing numbers in [0, 1]; larger is stricter; null or [] is the identity."""
+    """Knots of the calibration curve: non-decreasing, in [0, 1]; larger is stricter; null or [] is the identity."""
     weight: Weight = 1.0
     """Weight relative to its siblings; any finite number ≥ 0, normalised to sum to 1; 0 is reported but not counted."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator
 from datetime import datetime
@@ -96,6 +95,6 @@ def _replace(path: Path, chunks: Iterator[str]) -> None:
     try:
         with draft.open("x", encoding="utf-8", newline="\n") as file:
             file.writelines(chunks)
-        os.replace(draft, path)
+        draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

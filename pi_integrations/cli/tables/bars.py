@@ -1,4 +1,4 @@
-"""Bars and tiny histograms out of block characters, or out of ASCII where the terminal has no more."""
+"""Bars and tiny histograms out of line and block characters, or out of ASCII where the terminal has no more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from rich.text import Text
 
 __all__ = ["bar", "sparkline", "style_of"]
 
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LEVELS = "▁▂▃▄▅▆▇█"
 _ASCII_LEVELS = ".:-=+*#@"
 
@@ -21,7 +20,8 @@ def style_of(score: float) -> str:
 def bar(share: float, width: int, *, ascii_only: bool = False) -> Text:
     """A horizontal bar of `width` cells, filled by `share` in [0, 1] and coloured by it."""
     share = min(max(share, 0.0), 1.0)
-    filled = _ascii_fill(share, width) if ascii_only else _block_fill(share, width)
+    halves = round(share * width * 2)
+    filled = "#" * (halves // 2) if ascii_only else "━" * (halves // 2) + "╸" * (halves % 2)
     return Text.assemble((filled, style_of(share)), (("." if ascii_only else "·") * (width - len(filled)), "dim"))
 
 
@@ -30,12 +30,3 @@ def sparkline(counts: Sequence[int], *, ascii_only: bool = False) -> str:
     levels = _ASCII_LEVELS if ascii_only else _LEVELS
     largest = max(counts, default=0)
     return "".join(levels[-(-count * len(levels) // largest) - 1] if count else " " for count in counts)
-
-
-def _block_fill(share: float, width: int) -> str:
-    eighths = round(share * width * 8)
-    return "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
-
-
-def _ascii_fill(share: float, width: int) -> str:
-    return "#" * round(share * width)

@@ -22,7 +22,9 @@ _LEFT = ("by", "", "spread")
 
 def framed(*names: str) -> Table:
     """A table as wide as the terminal, whose first column takes what the others leave."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), expand=True, header_style="bold dim")
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), expand=True, header_style="bold dim"
+    )
     table.add_column(names[0], min_width=12, overflow="fold", ratio=1)
     add_columns(table, *names[1:])
     return table

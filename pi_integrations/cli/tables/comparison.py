@@ -32,6 +32,7 @@ class ComparisonTable:
         table.add_section()
         table.add_row("Total", *_cells(comparison.total), style="bold")
         yield table
+        yield Text()
         yield from _lines(comparison)
         yield from judge_lines(comparison.judges)
 

@@ -43,6 +43,7 @@ class ScoreTable:
         table.add_section()
         table.add_row(*layout.total(self._summary), style="bold")
         yield table
+        yield Text()
         yield from _separation(self._summary)
         yield from judge_lines(self._summary.judges)
         yield from _usage(self._summary.usage)
@@ -146,5 +147,5 @@ def _failures(summary: Summary) -> RenderResult:
 
 def _reason(group: FailureGroup) -> str:
     line = " ".join(visible(group.examples[0].message).split())
-    clipped = line if len(line) <= _MESSAGE_CHARACTERS else line[: _MESSAGE_CHARACTERS - 1] + "…"
-    return f"{group.count:,} × {clipped}"
+    clipped = line if len(line) <= _MESSAGE_CHARACTERS else line[: _MESSAGE_CHARACTERS - 3] + "..."
+    return f"{group.count:,} x {clipped}"

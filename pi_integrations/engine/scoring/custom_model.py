@@ -33,7 +33,7 @@ class CustomModel:
         'class'
     """
 
-    path: str
+    path: str | Path
     positive_class: str | None = None
     include_question: bool = False
 

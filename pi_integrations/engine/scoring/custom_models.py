@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
-from pi_integrations.engine.judges.local.loading import Device, looks_like_path, require_local_extra, resolve_folder
+from pi_integrations.engine.judges.local.loading import Device, is_local, require_local_extra, resolve_folder
 from pi_integrations.engine.judges.protocol import Exchange, Verdict
 from pi_integrations.engine.scoring.custom_model import CustomModel, class_index, fingerprint_of
 from pi_integrations.errors import PiUsageError
@@ -44,7 +43,7 @@ class CustomModels:
         if self._models:
             require_local_extra("A custom model")
         for model_id, model in self._models.items():
-            if looks_like_path(model.path) or Path(model.path).is_dir():
+            if is_local(model.path):
                 class_index(model_id, model, resolve_folder(model.path))
         self._thread = ThreadPoolExecutor(1, "custom-models")
         self._closed = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import math
 from collections.abc import Callable
@@ -18,7 +19,7 @@ USAGE = {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}
 
 
 class FunctionModel(BaseChatModel):
-    """Answers with `reply(messages, kwargs)`; raises it when it is an exception. No structured output, no temperature."""
+    """Answers with `reply(messages, kwargs)`, awaited or raised. It has neither structured output nor a temperature."""
 
     reply: Callable[[list[Any], dict[str, Any]], Any]
     model: str = "tiny-1"
@@ -37,6 +38,8 @@ class FunctionModel(BaseChatModel):
         self.seen.append({"messages": messages, "temperature": getattr(self, "temperature", None), **kwargs})
         await asyncio.sleep(self.delay)
         answer = self.reply(messages, self.seen[-1])
+        if inspect.isawaitable(answer):
+            answer = await answer
         if isinstance(answer, BaseException):
             raise answer
         return ChatResult(generations=[ChatGeneration(message=answer)])

@@ -22,12 +22,14 @@ LINES = tokens("1", ":", {" yes": 0.6, " no": 0.2}, "\n", "2", ":", {" no": 0.9,
 WORD = tokens({"Yes": 0.5, "yes": 0.3, "No": 0.1, " no.": 0.1})
 
 
+def judge_and_requests(reply, model=FunctionModel, **options):
+    """A judge on a fake model, and the list that the model's requests go to."""
+    fake = model(reply=reply if callable(reply) else lambda messages, request: reply)
+    return ChatModelJudge(fake, **options), fake.seen
+
+
 def judge_of(reply, model=FunctionModel, **options):
-    return ChatModelJudge(model(reply=reply if callable(reply) else lambda messages, request: reply), **options)
-
-
-def requests_of(judge: ChatModelJudge) -> list[dict]:
-    return judge._asker.model._model.seen
+    return judge_and_requests(reply, model, **options)[0]
 
 
 def test_is_a_judge():
@@ -44,18 +46,18 @@ async def test_logprobs_score_is_the_share_of_yes_over_all_variants():
 
 async def test_one_call_reads_the_token_of_each_numbered_line():
     """.6 / .8 = .75 for the first question, .1 for the second."""
-    judge = judge_of(LINES)
+    judge, requests = judge_and_requests(LINES)
     assert [v.score for v in await judge.answer(EXCHANGE, TWO)] == pytest.approx([0.75, 0.1])
-    assert len(requests_of(judge)) == 1
+    assert len(requests) == 1
 
 
 async def test_one_call_per_question_asks_each_alone():
     """Each question has its own request and its own usage."""
-    judge = judge_of(WORD, one_call_per_question=True)
+    judge, requests = judge_and_requests(WORD, one_call_per_question=True)
     answers = await judge.answer(EXCHANGE, TWO)
     assert [v.score for v in answers] == pytest.approx([0.8, 0.8])
     assert [v.usage.calls for v in answers] == [1, 1]
-    asked = [request["messages"][1].content for request in requests_of(judge)]
+    asked = [request["messages"][1].content for request in requests]
     assert ["polite" in text for text in asked] == [True, False]
 
 
@@ -116,9 +118,9 @@ async def test_strict_raises_where_logprobs_are_missing(reading, each):
 
 async def test_exchanges_that_start_together_settle_the_reading_once():
     """Ten at once cost one probe, not ten."""
-    judge = judge_of(by_request(words=said("yes"), other=verdicts(0.9)))
+    judge, requests = judge_and_requests(by_request(words=said("yes"), other=verdicts(0.9)))
     await asyncio.gather(*(judge.answer(EXCHANGE, ["Is it polite?"]) for _ in range(10)))
-    assert sum("logprobs" in request for request in requests_of(judge)) == 1
+    assert sum("logprobs" in request for request in requests) == 1
 
 
 async def test_a_refused_first_answer_settles_nothing():
@@ -131,14 +133,28 @@ async def test_a_refused_first_answer_settles_nothing():
     assert (second.score, second.method) == (pytest.approx(0.8), "logprobs")
 
 
+async def test_of_two_contrary_findings_the_first_stands():
+    """After a refusal two exchanges find out side by side; the slower one's log-probabilities come too late."""
+
+    async def late():
+        await asyncio.sleep(0.02)
+        return WORD
+
+    findings = iter([said("", finish="content_filter"), said("yes"), late()])
+    judge = judge_of(lambda messages, request: next(findings) if request.get("logprobs") else verdicts(0.9))
+    answers = await asyncio.gather(*(judge.answer(EXCHANGE, ["Is it polite?"]) for _ in range(3)))
+    assert [verdict.score for [verdict] in answers] == [None, 0.9, 0.9]
+    assert "reading=structured" in judge.fingerprint
+
+
 async def test_structured_output_goes_by_tool_call_where_the_model_has_one():
     """The schema goes with the request, the verdicts come back as arguments."""
     items = [{"question": 1, "explanation": "It greets.", "probability": 0.75}]
     call = {"name": "answers", "args": {"answers": items}, "id": "1", "type": "tool_call"}
-    judge = judge_of(AIMessage("", tool_calls=[call]), ToolModel, reading="structured")
+    judge, requests = judge_and_requests(AIMessage("", tool_calls=[call]), ToolModel, reading="structured")
     [verdict] = await judge.answer(EXCHANGE, ["Is it polite?"])
     assert (verdict.score, verdict.explanation, verdict.method) == (0.75, "It greets.", "structured")
-    assert requests_of(judge)[0]["tools"][0]["title"] == "answers"
+    assert requests[0]["tools"][0]["title"] == "answers"
 
 
 @pytest.mark.parametrize(
@@ -148,7 +164,7 @@ async def test_structured_output_goes_by_tool_call_where_the_model_has_one():
         '```json\n{"answers": [{"question": 1, "probability": 0.4}]}\n```',
         'Here {as asked} it is: {"answers": [{"question": "1", "probability": "0.4"}]} Anything else?',
         '[{"question": 1, "probability": 0.4}]',
-        '<think>{"answers": [{"question": 1, "probability": 1}]}</think>{"answers": [{"question": 1, "probability": 0.4}]}',
+        '<think>[{"question": 1, "probability": 1}]</think>{"answers": [{"question": 1, "probability": 0.4}]}',
     ],
 )
 async def test_json_is_found_amid_fences_and_prose(text):
@@ -173,12 +189,12 @@ async def test_a_temperature_that_the_provider_turns_down_is_dropped_for_good():
     def reply(messages, request):
         return ValueError("'temperature' does not support 0") if request["temperature"] == 0 else WORD
 
-    judge = judge_of(reply, ToolModel)
+    judge, requests = judge_and_requests(reply, ToolModel)
     [verdict] = await judge.answer(EXCHANGE, ["Is it polite?"])
     await judge.answer(EXCHANGE, ["Is it polite?"])
     assert verdict.score == pytest.approx(0.8)
     assert verdict.usage.model_dump(exclude_none=True) == {"calls": 2, "input_tokens": 100, "output_tokens": 10}
-    assert [request["temperature"] for request in requests_of(judge)] == [0.0, None, None]
+    assert [request["temperature"] for request in requests] == [0.0, None, None]
     assert "temperature=default" in judge.fingerprint
 
 
@@ -201,9 +217,9 @@ async def test_unknown_tokens_are_unknown_not_zero():
 
 async def test_no_questions_cost_no_call():
     """Nothing to ask, nothing asked."""
-    judge = judge_of(WORD)
+    judge, requests = judge_and_requests(WORD)
     assert await judge.answer(EXCHANGE, []) == []
-    assert requests_of(judge) == []
+    assert requests == []
 
 
 def test_fingerprint_names_what_decides_a_score_and_no_secret():
@@ -228,13 +244,13 @@ async def test_callbacks_of_a_surrounding_run_do_not_see_the_judge():
         async def on_chat_model_start(self, serialized, messages, **kwargs):
             seen.append(messages)
 
-    judge = judge_of(by_request(words=said("yes"), other=verdicts(0.9)), ToolModel)
+    judge, requests = judge_and_requests(by_request(words=said("yes"), other=verdicts(0.9)), ToolModel)
 
     async def score(_):
         return await judge.answer(EXCHANGE, ["Is it polite?"])
 
     await RunnableLambda(score).ainvoke("x", {"callbacks": [Handler()]})
-    assert len(requests_of(judge)) == 2
+    assert len(requests) == 2
     assert seen == []
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -43,6 +45,9 @@ ANSWERS_SCHEMA: dict[str, Any] = {
 """JSON Schema of an answer to all questions."""
 
 _END_OF_THOUGHT = "</think>"
+_START = re.compile(r"""\{\s*"|\[\s*\{""")
+# Each start may be followed to the end of the text before it turns out to be none.
+_MAX_STARTS = 300
 
 
 def read_answers(message: AIMessage, count: int) -> list[Verdict]:
@@ -65,18 +70,15 @@ def _items(message: AIMessage) -> Iterator[Mapping[str, Any]]:
 def _json_values(text: str) -> Iterator[Any]:
     """The JSON objects and arrays in `text`, outermost only, whatever stands around them."""
     text = text.rpartition(_END_OF_THOUGHT)[2]
-    decoder, at = json.JSONDecoder(), 0
-    while at < len(text):
-        starts = [start for start in (text.find("{", at), text.find("[", at)) if start >= 0]
-        if not starts:
-            return
-        at = min(starts)
+    decoder, end = json.JSONDecoder(), 0
+    for start in islice(_START.finditer(text), _MAX_STARTS):
+        if start.start() < end:
+            continue
         try:
-            value, at = decoder.raw_decode(text, at)
+            value, end = decoder.raw_decode(text, start.start())
         except (ValueError, RecursionError):
-            at += 1
-        else:
-            yield value
+            continue
+        yield value
 
 
 def _verdict(items: list[Mapping[str, Any]], begins: str) -> Verdict:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
@@ -16,7 +18,7 @@ from pi_integrations.engine.judges.chat_model.usage import Bill
 
 __all__ = ["Asker"]
 
-_Send = Callable[[JudgeModel, Prompt], Awaitable[AIMessage]]
+_Send = Callable[[JudgeModel, Prompt], Coroutine[Any, Any, AIMessage]]
 
 
 class Asker:
@@ -59,7 +61,9 @@ class Asker:
         bill.call()
         try:
             async with asyncio.timeout(self._timeout) as limit:
-                message = await send(model, prompt)
+                # In a context of its own: callbacks and token counters of a run around this one would see the judge's
+                # calls as the application's, and a handler that scores calls would score these without end.
+                message = await asyncio.create_task(send(model, prompt), context=Context())
         except Exception as error:  # noqa: BLE001 - whatever a provider raises is a reason, never a crash
             raise self._late() if limit.expired() else failure_of(error, model.secrets) from None
         bill.answered(message)

@@ -19,9 +19,7 @@ from pi_integrations.errors import PiUsageError
 
 __all__ = ["JudgeModel", "chat_model_from_string"]
 
-# Overrides the callbacks of a surrounding run: a handler that scores what an application does must not see, and
-# score, the judge's own calls.
-_CONFIG = RunnableConfig(callbacks=[], run_name="pi_judge")
+_CONFIG = RunnableConfig(run_name="pi_judge")
 # What else of a chat model's settings moves its answers; in the fingerprint when set.
 _SETTINGS = ("top_p", "top_k", "seed", "max_tokens", "reasoning_effort", "effort", "num_ctx")
 _ENDPOINTS = ("openai_api_base", "azure_endpoint", "base_url", "endpoint_url", "anthropic_api_url")

@@ -15,7 +15,7 @@ from pi_integrations.engine.judges.local.identity import tokenizer_digest, weigh
 from pi_integrations.engine.judges.local.loading import (
     Device,
     Dtype,
-    looks_like_path,
+    is_local,
     require_local_extra,
     resolve_folder,
 )
@@ -136,7 +136,7 @@ class LocalJudge:
                 raise PiUsageError(f"{name}={value}: give a positive number of tokens.")
         if not (math.isfinite(self._max_wait_s) and self._max_wait_s >= 0):
             raise PiUsageError("max_wait_ms: give a number of milliseconds, 0 or more.")
-        if looks_like_path(self._name) or Path(self._name).is_dir():
+        if is_local(self._name):
             resolve_folder(self._name)
 
     @cached_property

@@ -13,7 +13,16 @@ from typing import Any, Literal
 from pi_integrations.engine.judges.local.identity import weights_files
 from pi_integrations.errors import PiUsageError
 
-__all__ = ["Device", "Dtype", "load_model", "load_tokenizer", "pick_device", "require_local_extra", "resolve_folder"]
+__all__ = [
+    "Device",
+    "Dtype",
+    "is_local",
+    "load_model",
+    "load_tokenizer",
+    "pick_device",
+    "require_local_extra",
+    "resolve_folder",
+]
 
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["float32", "bfloat16"]
@@ -32,7 +41,7 @@ def require_local_extra(what: str) -> None:
         raise ImportError(f"{what} needs {' and '.join(missing)}: pip install 'pi-integrations[local]'")
 
 
-def resolve_folder(path_or_name: str) -> Path:
+def resolve_folder(path_or_name: str | Path) -> Path:
     """The folder of the model: `path_or_name` itself, or the hub's snapshot of that name, fetched once.
 
     Raises:
@@ -40,9 +49,9 @@ def resolve_folder(path_or_name: str) -> Path:
     """
     folder = Path(path_or_name).expanduser()
     if not folder.is_dir():
-        if looks_like_path(path_or_name):
-            raise PiUsageError(f"There is no model folder at {path_or_name!r}: give a folder made by save_pretrained.")
-        folder = _fetch(path_or_name)
+        if is_local(path_or_name):
+            raise PiUsageError(f"There is no model folder at {str(folder)!r}: give a folder made by save_pretrained.")
+        folder = _fetch(str(path_or_name))
     if (folder / "adapter_config.json").is_file():
         raise PiUsageError(f"{folder} holds a PEFT adapter: merge it (merge_and_unload), save that, and point there.")
     if not (folder / "config.json").is_file():
@@ -51,9 +60,11 @@ def resolve_folder(path_or_name: str) -> Path:
     return folder
 
 
-def looks_like_path(path_or_name: str) -> bool:
-    """Whether `path_or_name` cannot be a hub name, which is NAME or OWNER/NAME."""
-    return path_or_name.startswith((".", "/", "~")) or "\\" in path_or_name or path_or_name.count("/") > 1
+def is_local(path_or_name: str | Path) -> bool:
+    """Whether `path_or_name` is a folder here, or cannot be a hub name, which is NAME or OWNER/NAME."""
+    name = str(path_or_name)
+    shaped_like_path = name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1
+    return shaped_like_path or Path(name).is_dir()
 
 
 def _fetch(name: str) -> Path:

@@ -59,8 +59,7 @@ class SandboxPool:
         self._closed = True
         for process in self._busy:
             process.kill()
-        for _ in range(self._limits.workers):
-            await self._free.acquire()
+        await self._drain()
         for process in self._idle:
             self._threads.submit(process.stop)
         await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
@@ -69,6 +68,13 @@ class SandboxPool:
         """Lets go of everything in a forked child; the parent's workers stay as they are."""
         for process in [*self._idle, *self._busy]:
             process.forget()
+
+    async def _drain(self) -> None:
+        """Waits until no call holds a slot; those that waited for one before us get it first, and are turned away."""
+        for _ in range(self._limits.workers):
+            await self._free.acquire()
+        for _ in range(self._limits.workers):
+            self._free.release()
 
     def _take(self) -> SandboxProcess:
         if self._closed:

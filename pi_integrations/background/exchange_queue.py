@@ -1,0 +1,92 @@
+"""The bounded queue between an application and its scores; one per process of a `BackgroundScorer`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any
+
+from pi_integrations.background.ledger import Ledger
+from pi_integrations.background.once import WarnOnce, kind_of
+from pi_integrations.background.sinks import BackgroundScore, ScoreSink
+from pi_integrations.background.worker import Exchange, Job, Worker
+
+__all__ = ["ExchangeQueue"]
+
+logger = logging.getLogger("pi_integrations.background")
+
+
+class ExchangeQueue:
+    """Takes exchanges, has them scored, gives the scores to the sink, and keeps the book.
+
+    Args:
+        score: Makes the coroutine that scores one exchange; it runs on the LoopThread.
+        sink: Takes the scores, on the worker's thread.
+        capacity: Exchanges waiting or being scored at a time.
+        max_concurrency: Scores asked for at a time.
+    """
+
+    def __init__(
+        self,
+        score: Callable[[Exchange], Coroutine[Any, Any, BackgroundScore]],
+        sink: ScoreSink,
+        *,
+        capacity: int,
+        max_concurrency: int,
+    ) -> None:
+        self.ledger = Ledger(capacity)
+        self._capacity = capacity
+        self._sink = sink
+        self._worker = Worker(score, self._finish, max_concurrency)
+        self._warn = WarnOnce(logger)
+
+    @property
+    def thread(self) -> object:
+        """The thread that calls the sink; None before the first exchange."""
+        return self._worker.thread
+
+    def put(self, exchange: Callable[[], Exchange]) -> bool:
+        """Whether there was room for the exchange that `exchange` makes; never raises."""
+        ticket = self.ledger.admit()
+        if ticket is None:
+            self._warn_dropped()
+            return False
+        try:
+            self._worker.put(Job(ticket, exchange()))
+        except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
+            self._fail(ticket, error)
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Drops what has no scores yet, and ends the thread; whatever comes later is dropped."""
+        dropped = self.ledger.close()
+        self._worker.stop()
+        if dropped:
+            self._warn("left", f"A background scorer stopped before {dropped} exchanges had scores; they are dropped.")
+
+    def _warn_dropped(self) -> None:
+        if self.ledger.closed:
+            self._warn("closed", "An exchange came after its background scorer was closed, and was dropped.")
+            return
+        self._warn(
+            "full",
+            f"The queue of a background scorer is full ({self._capacity} exchanges) and an exchange was dropped: lower"
+            " sample_rate, or raise max_concurrency or max_queue.",
+        )
+
+    def _finish(self, job: Job, future: Future[BackgroundScore]) -> None:
+        try:
+            score = future.result()
+            if self.ledger.is_open(job.ticket):
+                self._sink.write(score)
+        except Exception as error:  # noqa: BLE001 (a sink may raise anything; counted and logged)
+            self._fail(job.ticket, error)
+        else:
+            self.ledger.settle(job.ticket, scored=True)
+
+    def _fail(self, ticket: int, error: Exception) -> None:
+        if self.ledger.is_open(ticket):
+            self._warn(kind_of(error), f"Scoring in the background failed: {type(error).__name__}: {error}", error)
+        self.ledger.settle(ticket, scored=False)
