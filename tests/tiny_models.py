@@ -38,6 +38,17 @@ _FAMILIES: dict[str, dict[str, Any]] = {
     "mixtral": {**_SHAPE, "intermediate_size": 64, "num_key_value_heads": 2, "num_local_experts": 4},
     "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
     "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4},
+    "rwkv": {"hidden_size": 32, "num_hidden_layers": 2},
+    "bart": {
+        "d_model": 32,
+        "decoder_layers": 2,
+        "encoder_layers": 1,
+        "decoder_attention_heads": 4,
+        "encoder_attention_heads": 4,
+        "decoder_ffn_dim": 64,
+        "encoder_ffn_dim": 64,
+    },
+    "mpt": {"d_model": 32, "n_layers": 2, "n_heads": 4},
     "gpt_neo": {
         "hidden_size": 32,
         "num_layers": 2,
@@ -96,7 +107,7 @@ def save_causal_lm(
 ) -> Path:
     """A random causal language model of `family` with its tokenizer; the same seed gives the same weights."""
     tokenizer = save_tokenizer(folder, chat=chat, kind=kind)
-    limit = {"gpt2": "n_positions", "bloom": "seq_length"}.get(family, "max_position_embeddings")
+    limit = {"gpt2": "n_positions", "bloom": "seq_length", "mpt": "max_seq_len"}.get(family, "max_position_embeddings")
     settings = {
         **_FAMILIES[family],
         limit: positions,

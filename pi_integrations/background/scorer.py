@@ -25,6 +25,7 @@ from pi_integrations.models import AggregationMethod, compose_llm_input
 
 __all__ = ["BackgroundScorer"]
 
+
 class BackgroundScorer:
     """Scores an application's live exchanges without making it wait, from any thread and any event loop.
 

@@ -48,5 +48,12 @@ class Endpoint:
             with embedded(judge=self.judge, **given) as client:
                 yield client
         else:
-            with PiClient(base_url=self.base_url, **given) as client:
+            with _service(base_url=self.base_url, **given) as client:
                 yield client
+
+
+def _service(**given: Any) -> PiClient:
+    try:
+        return PiClient(**given)
+    except PiUsageError as error:
+        raise PiUsageError(f"{error}. On the command line that last way is --judge, such as --judge baseline") from None

@@ -14,12 +14,14 @@ from pi_integrations.engine.gate import Gate
 from pi_integrations.engine.judges.choose import choose_judge
 from pi_integrations.engine.routes.answers import error_response
 from pi_integrations.engine.routes.health import health_routes
+from pi_integrations.engine.routes.openapi import describe_bodies
 from pi_integrations.engine.routes.scoring import scoring_routes
 from pi_integrations.engine.scoring.code_questions import CodeRunner
 from pi_integrations.engine.scoring.custom_models import CustomModels
 from pi_integrations.engine.scoring.service import ScoreService
 from pi_integrations.engine.scoring.verdict_cache import VerdictCache
 from pi_integrations.engine.settings import EngineSettings
+from pi_integrations.models import ScoreRequest
 
 __all__ = ["create_app"]
 
@@ -58,6 +60,7 @@ def create_app(settings: EngineSettings | None = None) -> FastAPI:
     for prefix in ("", "/v1"):
         app.include_router(scoring_routes(service, settings.unscored), prefix=prefix, include_in_schema=not prefix)
         app.include_router(health_routes(judge), prefix=prefix, include_in_schema=not prefix)
+    describe_bodies(app, ScoreRequest)
     app.add_middleware(Gate, settings=settings)
     app.add_exception_handler(HTTPException, _http_error)
     return app

@@ -19,6 +19,8 @@ _ROLES = {
     "function": "tool",
     "ToolMessageChunk": "tool",
 }
+# In a mapping, `type` may also be a content type such as `text`.
+_TYPES = frozenset({*_ROLES, "system", "tool"})
 _MEDIA = frozenset({"image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file"})
 
 
@@ -72,15 +74,23 @@ def _is_pair(item: Any) -> bool:
 
 def _turn(message: Any, role: str) -> Turn:
     if isinstance(message, tuple):
-        return Turn(_ROLES.get(message[0], message[0]), message[1])
+        speaker, text = message
+        return Turn(_common_role(speaker), text)
+    speaker, content, calls = _fields(message)
+    return Turn(_common_role(speaker or role), _text(content), calls_tools=bool(calls))
+
+
+def _common_role(name: str) -> str:
+    return _ROLES.get(name, name)
+
+
+def _fields(message: Any) -> tuple[Any, Any, Any]:
     if isinstance(message, Mapping):
         body = _body(message)
-        speaker, content, calls = body.get("role") or body.get("type"), body.get("content"), body.get("tool_calls")
-    else:
-        speaker = getattr(message, "role", None) or getattr(message, "type", None)
-        content, calls = message.content, getattr(message, "tool_calls", None)
-    speaker = str(speaker or role)
-    return Turn(_ROLES.get(speaker, speaker), _text(content), calls_tools=bool(calls))
+        kind = body.get("type")
+        return body.get("role") or (kind if kind in _TYPES else None), body.get("content"), body.get("tool_calls")
+    speaker = getattr(message, "role", None) or getattr(message, "type", None)
+    return speaker, message.content, getattr(message, "tool_calls", None)
 
 
 def _body(message: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -93,7 +93,7 @@ def plain_text(name: str, value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
         raise PiUsageError(
-            f"{name} holds a {type(value).__name__}, which is neither text, nor messages, nor JSON; pass a string"
+            f"{name} holds a value of type {type(value).__name__}, neither text, nor messages, nor JSON; pass a string"
         ) from None
 
 

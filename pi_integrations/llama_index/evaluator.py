@@ -120,43 +120,34 @@ class PiEvaluator(BaseEvaluator):
         Raises:
             PiError: when there are no scores and `raise_on_error` is set.
         """
-        contexts = contexts_of(response)
         try:
             text = None if response is None else await aread_text(response)
         except PiError as error:
-            return self._invalid(error, query=query, contexts=contexts)
-        return await self.aevaluate(query, text, contexts, **kwargs)
+            return self._invalid(error, query=query)
+        return await self.aevaluate(query, text, contexts_of(response), **kwargs)
 
     def evaluate_response(
         self, query: str | None = None, response: RESPONSE_TYPE | None = None, **kwargs: Any
     ) -> PiEvaluationResult:
         """`aevaluate_response`, waited for; also where an event loop is running."""
-        contexts = contexts_of(response)
         try:
             text = None if response is None else read_text(response)
         except PiError as error:
-            return self._invalid(error, query=query, contexts=contexts)
-        return self.evaluate(query, text, contexts, **kwargs)
+            return self._invalid(error, query=query)
+        return self.evaluate(query, text, contexts_of(response), **kwargs)
 
     async def _score(
         self, query: str | None, response: str | None, contexts: Sequence[str] | None, reference: str | None
     ) -> ScoreResult:
-        if not isinstance(response, str):
-            raise PiUsageError(f"response is {_shown(response)}; there is nothing to score. Give the answer's text")
-        if isinstance(contexts, str):
-            raise PiUsageError("contexts is one string; give a list of passages")
+        _check(query, response, contexts)
         llm_input = compose_llm_input(query or "", contexts=contexts or (), reference=reference)
         request = self._template.model_copy(update={"llm_input": llm_input, "llm_output": response})
         return await self._client.post_score(request, unscored=self._unscored)
 
-    def _invalid(
-        self, error: PiError, *, query: str | None, response: str | None = None, contexts: Sequence[str] | None
-    ) -> PiEvaluationResult:
+    def _invalid(self, error: PiError, **exchange: Any) -> PiEvaluationResult:
         if self._raise_on_error:
             raise error
-        return PiEvaluationResult(
-            query=query, response=response, contexts=contexts, invalid_result=True, invalid_reason=str(error)
-        )
+        return PiEvaluationResult.model_construct(invalid_result=True, invalid_reason=str(error), **exchange)
 
     def _get_prompts(self) -> PromptDictType:
         return {}
@@ -166,5 +157,11 @@ class PiEvaluator(BaseEvaluator):
             raise PiUsageError("a PiEvaluator has no prompts to update: make one with another scoring_spec")
 
 
-def _shown(value: object) -> str:
-    return "missing" if value is None else f"a {type(value).__name__}"
+def _check(query: object, response: object, contexts: object) -> None:
+    if response is None:
+        raise PiUsageError("response is missing: there is nothing to score. Give the text of the answer")
+    for name, text in (("query", query or ""), ("response", response)):
+        if not isinstance(text, str):
+            raise PiUsageError(f"{name} is a {type(text).__name__}; give its text")
+    if isinstance(contexts, str):
+        raise PiUsageError("contexts is one string; give a list of passages")

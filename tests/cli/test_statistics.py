@@ -84,7 +84,7 @@ def test_roc_auc_interval_covers_what_theory_expects() -> None:
     """Two normals one deviation apart have AUC Φ(1/√2) = .7602; 200 + 200 points give a standard error near .024.
 
     Hanley & McNeil's standard error: Q1 = A/(2−A) = .6131, Q2 = 2A²/(1+A) = .6567,
-    SE² = (A(1−A) + 199(Q1−A²) + 199(Q2−A²)) / 40000 = (.1823 + 7.015 + 15.69) / 40000, SE = .0239; 2 × 1.96 × SE = .094.
+    SE² = (A(1−A) + 199(Q1−A²) + 199(Q2−A²)) / 40000 = (.182 + 7.02 + 15.67) / 40000, SE = .0239; 2 × 1.96 × SE = .094.
     """
     rng = np.random.default_rng(5)
     scores = np.concatenate([rng.normal(1, 1, 200), rng.normal(0, 1, 200)])
@@ -102,7 +102,7 @@ def test_perfect_separation_gives_an_interval_of_no_width() -> None:
 
 
 def test_paired_bootstrap_of_two_differences_has_the_exact_distribution() -> None:
-    """Drawing 2 from {0, 1}: means 0, ½, 1 with chances ¼, ½, ¼, so the 95 % percentiles are 0 and 1, the 40 % ones ½."""
+    """Drawing 2 from {0, 1}: means 0, ½, 1 with chances ¼, ½, ¼: the middle 95 % is 0 to 1, the middle 40 % is ½."""
     interval = paired_bootstrap([0.0, 1.0])
     assert interval is not None
     assert (interval.estimate, interval.low, interval.high) == (0.5, 0.0, 1.0)
@@ -112,7 +112,7 @@ def test_paired_bootstrap_of_two_differences_has_the_exact_distribution() -> Non
 
 
 def test_paired_bootstrap_width_follows_the_standard_error() -> None:
-    """400 differences of deviation .2: the mean's standard error is .2/√400 = .01, the interval 2 × 1.96 × .01 = .039."""
+    """400 differences of deviation .2: their mean's standard error is .2/√400 = .01, the interval 2 × 1.96 × .01."""
     interval = paired_bootstrap(np.random.default_rng(2).normal(0.05, 0.2, 400))
     assert interval is not None
     assert interval.high - interval.low == pytest.approx(0.039, abs=0.004)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -193,7 +194,10 @@ async def test_the_openapi_page_describes_the_score_body() -> None:
     async with calling() as http:
         schema = (await http.get("/openapi.json")).json()
     body = schema["paths"][SCORE]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["required"]) == {"llm_input", "llm_output", "scoring_spec"}
+    model = schema["components"]["schemas"][body["$ref"].rpartition("/")[2]]
+    assert set(model["required"]) == {"llm_input", "llm_output", "scoring_spec"}
+    named = {part.split('"')[0] for part in json.dumps(schema).split("#/components/schemas/")[1:]}
+    assert named <= set(schema["components"]["schemas"])
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def scoring_routes(service: ScoreService, default_policy: UnscoredPolicy) -> API
             status = 422 if failure.fault == "code" else 502
             return error_response(status, str(failure), retryable=failure.retryable)
 
-    # The body is read by hand, so the schema is told by hand.
+    # The body is read by hand, so its schema is told by hand; `describe_bodies` puts it among the components.
     router.add_api_route(
         "/scoring_system/score",
         score,
@@ -54,4 +54,4 @@ def _invalid(location: list[str], message: str) -> Response:
 
 
 def _schema() -> dict[str, Any]:
-    return ScoreRequest.model_json_schema(mode="validation")
+    return {"$ref": f"#/components/schemas/{ScoreRequest.__name__}"}

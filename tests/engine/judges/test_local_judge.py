@@ -478,11 +478,14 @@ async def test_judge_loads_after_its_folder_was_repaired(folder: Folder, tmp_pat
     assert len(numbers(await judge.answer(OPENING, QUESTIONS))) == 4
 
 
-@pytest.mark.parametrize("family", ["mamba", "bloom", "gpt_neo"])
+@pytest.mark.parametrize("family", ["mamba", "bloom", "gpt_neo", "mpt", "rwkv", "bart"])
 async def test_architecture_that_cannot_share_a_prefix_is_refused(
     family: str, folder: Folder, make_judge: Make
 ) -> None:
-    """Recurrent state, positions in the mask, a window counted in keys: refused, rather than scored wrongly."""
+    """Recurrent state, positions in the mask, a window counted in keys: refused, rather than scored wrongly.
+
+    The configuration gives away some; bloom fails the trial on loading, rwkv and bart give other logits in it.
+    """
     with pytest.raises(PiUsageError, match="prefix"):
         await make_judge(folder(family)).load()
 

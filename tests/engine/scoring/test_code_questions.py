@@ -61,7 +61,7 @@ class Bad:
 HEAD = "def score(response_text, input_text, kwargs):\n    "
 BAD = [
     Bad("loops", LOOP, "ran longer than its 0.3 s limit"),
-    Bad("loops and catches", HEAD + "while 1:\n        try:\n            while 1: pass\n        except BaseException: pass", "0.3 s"),
+    Bad("loops and catches", HEAD + "while 1:\n     try:\n      while 1: 0\n     except BaseException: 0", "0.3 s limit"),
     Bad("allocates a list", HEAD + "held = []\n    while True: held.append('a' * 100000)", "than its limit of 32 MiB"),
     Bad("allocates one string", body("{'score': len('a' * 10**11)}"), "memory than its limit of 32 MiB"),
     Bad("recurses", HEAD + "return score(response_text, input_text, kwargs)", "line 2: RecursionError"),
@@ -149,6 +149,7 @@ async def test_explanation_is_text_of_bounded_length(
         ("*, response_text, input_text, **kwargs", "[response_text, input_text, kwargs]"),
         ("**kwargs", "[kwargs.pop('response_text'), kwargs.pop('input_text'), kwargs]"),
         ("response_text, input_text, tone, **kwargs", "[response_text, input_text, {'tone': tone, **kwargs}]"),
+        ("response_text, input_text, kwargs, limit=0", "[response_text, input_text, {**kwargs, 'limit': limit}]"),
         ("response_text, input_text, limit=0, tone=''", "[response_text, input_text, {'limit': limit, 'tone': tone}]"),
     ],
 )

@@ -38,7 +38,7 @@ def attention_of(config: Any) -> Attention:
     text = config.get_text_config(decoder=True)
     window = getattr(text, "sliding_window", None)
     layers = getattr(text, "layer_types", None) or [_FULL if window is None else _SLIDING]
-    others = sorted({*layers, *_local_layers(text)} - {_FULL, _SLIDING})
+    others = sorted({*layers, *_odd_layers(text)} - {_FULL, _SLIDING})
     if others:
         raise PiUsageError(
             f"A {text.model_type} model has {', '.join(others)} layers, which cannot read many questions behind one "
@@ -47,6 +47,8 @@ def attention_of(config: Any) -> Attention:
     return Attention(kinds=frozenset(layers), window=window)
 
 
-def _local_layers(config: Any) -> list[str]:
-    """GPT-Neo names its layers otherwise; its local ones count keys instead of positions."""
-    return [kind for kind in getattr(config, "attention_layers", None) or [] if kind == "local"]
+def _odd_layers(config: Any) -> list[str]:
+    """Layers that a configuration names in its own way and that count keys instead of positions: GPT-Neo's, ALiBi."""
+    local = [kind for kind in getattr(config, "attention_layers", None) or [] if kind == "local"]
+    settings = (config, getattr(config, "attn_config", None))
+    return local + ["ALiBi attention" for one in settings if getattr(one, "alibi", False)]

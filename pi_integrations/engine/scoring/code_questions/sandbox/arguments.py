@@ -30,10 +30,9 @@ def bind(
     further = _further(signature, response_text, kwargs)
     if signature.dictionary is not None:
         bound[signature.dictionary] = {key: value for key, value in further.items() if key not in texts}
-        further = {}
     bound |= {name: further[name] for name in signature.names if name in further and name not in bound}
     _check_complete(signature, bound)
-    return _by_position(signature, bound, {**further, **texts} if signature.rest else {})
+    return _by_position(signature, bound, _spare(signature, further, texts))
 
 
 def _place_texts(signature: Signature, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -69,6 +68,13 @@ def _check_complete(signature: Signature, bound: Mapping[str, Any]) -> None:
     missing = [name for name in signature.names if name in signature.required and name not in bound]
     if missing:
         raise Refusal(f"score needs {missing[0]!r}; send it in kwargs, or give the parameter a default")
+
+
+def _spare(signature: Signature, further: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """What a `**` parameter may take, before the names that are bound already are left out."""
+    if not signature.rest:
+        return {}
+    return {**({} if signature.dictionary else further), **texts}
 
 
 def _by_position(
