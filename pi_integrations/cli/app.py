@@ -28,6 +28,8 @@ _JUDGE = "baseline, chat:PROVIDER:MODEL or local:PATH_OR_NAME, in this process."
 
 def run() -> None:
     """Runs the command line; an error of ours is one line on standard error and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         app()
@@ -57,13 +59,15 @@ def quickstart(
 
 @app.command()
 def score(
-    source: Annotated[str, typer.Argument(metavar="FILE", help="JSONL or CSV with llm_input and llm_output; - is stdin.")],
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help="JSONL or CSV with llm_input and llm_output; - is stdin.")
+    ],
     spec: Annotated[Path, typer.Option(help="Scoring spec, JSON or YAML, of either generation.")],
     judge: Annotated[str | None, typer.Option(help=f"{_JUDGE} Without it, the configured service is asked.")] = None,
     base_url: Annotated[str | None, typer.Option(help="Root of a Pi service; default PI_CLIENT_BASE_URL.")] = None,
-    output: Annotated[Path, typer.Option(help="Scores, one JSON line a row; a broken run goes on where it stopped.")] = Path(
-        "pi-scores.jsonl"
-    ),
+    output: Annotated[
+        Path, typer.Option(help="Scores, one JSON line a row; a broken run goes on where it stopped.")
+    ] = Path("pi-scores.jsonl"),
     overwrite: Annotated[bool, typer.Option(help="Start anew when the output holds scores already.")] = False,
     report: Annotated[Path, typer.Option(help="HTML report.")] = Path("pi-report.html"),
     compare: Annotated[

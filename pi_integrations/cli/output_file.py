@@ -93,7 +93,7 @@ class OutputFile:
         Raises:
             PiUsageError: when the disk does not take it; what is there stays, and the same command goes on from it.
         """
-        line = json.dumps(_line(row, self._run), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        line = json.dumps(_line(row, self._run), allow_nan=False).encode() + b"\n"
         try:
             self._writer.write(line)
             self._writer.flush()

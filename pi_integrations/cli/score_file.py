@@ -85,7 +85,9 @@ def _rows(job: Job) -> Iterator[Row]:
 
 
 def _run(job: Job, endpoint: Endpoint, spec: Spec) -> str:
-    plain = spec.model_dump(mode="json") if isinstance(spec, DimensionSpec) else [q.model_dump(mode="json") for q in spec]
+    plain = (
+        spec.model_dump(mode="json") if isinstance(spec, DimensionSpec) else [q.model_dump(mode="json") for q in spec]
+    )
     return run_digest(
         spec=plain,
         aggregation_method=job.aggregation_method,
@@ -118,7 +120,8 @@ class _Scored:
                 if known is not None:
                     yield ScoredRow.of(row, result=known), False
                 else:
-                    yield ScoredRow.of(row, result=scored.result, error=str(scored.error)), True
+                    error = str(scored.error) if scored.error else None
+                    yield ScoredRow.of(row, result=scored.result, error=error), True
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,8 @@ async def score_stream(
     on_progress: Callable[[Progress], None] | None,
 ) -> AsyncIterator[Scored]:
     """Yields a `Scored` per row, at most `window` rows read ahead of the one yielded."""
-    run = _Run(score, total=len(rows) if isinstance(rows, Sized) else None, on_progress=on_progress)
+    total = len(rows) if isinstance(rows, Sized) else None
+    run = _Run(score, ordered=ordered, total=total, on_progress=on_progress)
     source = _aiter(rows)
     try:
         pending = 0
@@ -59,10 +60,10 @@ async def score_stream(
             run.start(row)
             pending += 1
             if pending >= window:
-                yield await run.next(ordered=ordered)
+                yield await run.next()
                 pending -= 1
         while pending:
-            yield await run.next(ordered=ordered)
+            yield await run.next()
             pending -= 1
     finally:
         await run.stop()
@@ -72,8 +73,11 @@ async def score_stream(
 
 
 class _Run:
-    def __init__(self, score: Score, *, total: int | None, on_progress: Callable[[Progress], None] | None) -> None:
+    def __init__(
+        self, score: Score, *, ordered: bool, total: int | None, on_progress: Callable[[Progress], None] | None
+    ) -> None:
         self._score = score
+        self._ordered = ordered
         self._total = total
         self._on_progress = on_progress
         self._index = 0
@@ -88,11 +92,13 @@ class _Run:
         task = asyncio.create_task(self._one(self._index, row))
         self._index += 1
         self._tasks.add(task)
-        self._in_order.append(task)
-        task.add_done_callback(self._finished.put_nowait)
+        if self._ordered:
+            self._in_order.append(task)
+        else:
+            task.add_done_callback(self._finished.put_nowait)
 
-    async def next(self, *, ordered: bool) -> Scored:
-        if ordered:
+    async def next(self) -> Scored:
+        if self._ordered:
             task = self._in_order.popleft()
             await asyncio.wait([task])
         else:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Required, TypedDict
+from typing import Any, Required
 
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import ConfigDict, Field, PrivateAttr
+from typing_extensions import TypedDict  # pydantic cannot make a schema of typing's before Python 3.12
 
 from pi_integrations.client.resources import SpecLike
 from pi_integrations.client.settings import UnscoredPolicy

@@ -71,6 +71,8 @@ class QuestionScore:
     """The reading that made the score; None when the service does not say."""
     explanation: str | None = None
     """The judge's or the code's own words, where it gave any."""
+    read: str | None = None
+    """For the method `cache`: the reading that made the kept score."""
 
 
 class ScoreResult(_Response):
@@ -135,7 +137,7 @@ def _outcomes(
     for key, score in scores.items():
         how = made.get(key)
         if isinstance(how, QuestionProvenance):
-            yield QuestionScore(key=prefix + key, score=score, method=how.method, explanation=how.explanation)
+            yield QuestionScore(prefix + key, score, method=how.method, explanation=how.explanation, read=how.read)
         else:
             yield QuestionScore(key=prefix + key, score=score)
     for key, reason in reasons.items():

@@ -70,7 +70,14 @@ CASES = [
     Case("an empty answer", "Q", "", "Q", ""),
     Case("the only key", {"q": "Q"}, {"text": "A"}, "Q", "A"),
     Case("usual names", {"question": "Q", "id": 7}, {"answer": "A", "sources": ["x"]}, "Q", "A"),
-    Case("named keys", {"a": "Q", "b": "-"}, {"c": "A", "d": "-"}, "Q", "A", options={"input_key": "a", "output_key": "c"}),
+    Case(
+        "named keys",
+        {"a": "Q", "b": "-"},
+        {"c": "A", "d": "-"},
+        "Q",
+        "A",
+        options={"input_key": "a", "output_key": "c"},
+    ),
     Case(
         "functions",
         {"a": {"b": "Q"}, "c": 1},
@@ -107,7 +114,9 @@ CASES = [
     ),
     Case("a reference", "Q", "A", compose_llm_input("Q", reference="R"), "A", reference="R"),
     Case("a reference entry", "Q", "A", compose_llm_input("Q", reference="R"), "A", reference={"answer": "R"}),
-    Case("reference messages", "Q", "A", compose_llm_input("Q", reference="A week."), "A", reference={"messages": AGENT}),
+    Case(
+        "reference messages", "Q", "A", compose_llm_input("Q", reference="A week."), "A", reference={"messages": AGENT}
+    ),
     Case("no reference", "Q", "A", "Q", "A", reference={}),
     Case("a reference left out", "Q", "A", "Q", "A", reference="R", options={"reference_key": lambda _: None}),
     Case(
@@ -132,7 +141,11 @@ CASES = [
         "Done.",
         compose_llm_input("How long?", system_prompt="S", history=[("user", "H")], contexts=["C", "D"]),
         "Done.",
-        extras={"system_prompt": "S", "history": [HumanMessage("H")], "contexts": [Document("C"), dumpd(Document("D"))]},
+        extras={
+            "system_prompt": "S",
+            "history": [HumanMessage("H")],
+            "contexts": [Document("C"), dumpd(Document("D"))],
+        },
     ),
     Case(
         "parts given as nothing",

@@ -62,9 +62,7 @@ def test_messages_and_prompt_values_are_read(client: AsyncPiClient, judge: Scrip
         {"llm_input": prompt, "llm_output": AIMessage("A week."), "contexts": ["C"], "reference": "R", "k": 1}  # type: ignore[typeddict-unknown-key]
     )
     history = [("user", "Hi"), ("assistant", "Hello!")]
-    expected = compose_llm_input(
-        "How long?", system_prompt="Be brief.", history=history, contexts=["C"], reference="R"
-    )
+    expected = compose_llm_input("How long?", system_prompt="Be brief.", history=history, contexts=["C"], reference="R")
     assert judge.asked == [(Exchange(expected, "A week."), POLITE)]
 
 

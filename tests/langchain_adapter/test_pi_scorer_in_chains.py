@@ -14,7 +14,14 @@ from langchain_core.documents import Document
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnablePassthrough
+from langchain_core.runnables import (
+    Runnable,
+    RunnableConfig,
+    RunnableGenerator,
+    RunnableLambda,
+    RunnableParallel,
+    RunnablePassthrough,
+)
 
 from pi_integrations import AsyncPiClient, PiUsageError
 from pi_integrations.langchain import PiScorer
@@ -153,8 +160,6 @@ def test_only_its_own_input_is_drained(scorer: PiScorer) -> None:
     async def aendless(_: AsyncIterator[Any]) -> AsyncIterator[str]:
         for tick in cycle(["tick"]):
             yield tick
-
-    from langchain_core.runnables import RunnableGenerator, RunnableParallel
 
     chain = RunnableParallel(scores=scorer, ticks=RunnableGenerator(endless, aendless))
     stream = chain.stream({"llm_input": "Hi", "llm_output": "Hello!"})

@@ -15,6 +15,7 @@ from pi_integrations.engine.judges import Exchange, Judge, Verdict
 from pi_integrations.engine.scoring.aggregate import NothingScored, aggregate
 from pi_integrations.engine.scoring.rubric import Leaf, Rubric, compile_rubric
 from pi_integrations.engine.scoring.verdict_cache import VerdictCache
+from pi_integrations.errors import PiUsageError
 from pi_integrations.models import ScoreRequest, ScoringType, Usage
 
 __all__ = ["CodeScorer", "CustomScorer", "ScoreService", "ScoringFailed", "UnscoredPolicy"]
@@ -138,6 +139,8 @@ class ScoreService:
                 verdicts = await self._judge.answer(exchange, questions)
         except TimeoutError:
             reason, retryable = f"the judge gave no answer within {self._judge_timeout:.3g} s", True
+        except PiUsageError as error:  # the judge's configuration, with its remedy
+            reason, retryable = str(error), False
         except Exception as error:  # noqa: BLE001 - any judge may be plugged in, and its neighbours keep their scores
             logger.exception("judge %s failed", self._judge.fingerprint)
             reason, retryable = f"the judge failed: {type(error).__name__}", True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 
-from pi_integrations.engine.judges import Exchange, Verdict
+from pi_integrations.engine.judges import Exchange, Method, Verdict
 
 __all__ = ["VerdictCache"]
 
@@ -15,7 +15,9 @@ class VerdictCache:
 
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
-        self._entries: OrderedDict[bytes, Verdict] = OrderedDict()
+        # Plain tuples, which the garbage collector stops tracking: ten thousand tracked verdicts, coming and going,
+        # caused full collections of 50 ms.
+        self._entries: OrderedDict[bytes, tuple[float, Method, str | None]] = OrderedDict()
 
     def keys(self, fingerprint: str, exchange: Exchange, questions: list[str]) -> list[bytes]:
         """A key per question; none when nothing is kept."""
@@ -35,15 +37,17 @@ class VerdictCache:
 
     def get(self, key: bytes) -> Verdict | None:
         """The verdict kept under `key`."""
-        verdict = self._entries.get(key)
-        if verdict is not None:
-            self._entries.move_to_end(key)
-        return verdict
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        self._entries.move_to_end(key)
+        score, method, explanation = entry
+        return Verdict(score, method=method, explanation=explanation)
 
     def set(self, key: bytes, verdict: Verdict) -> None:
         """Keeps a scored verdict, and drops the one used longest ago when full."""
         if verdict.score is None:
             return
-        self._entries[key] = verdict
+        self._entries[key] = (verdict.score, verdict.method, verdict.explanation)
         if len(self._entries) > self._max_entries:
             self._entries.popitem(last=False)

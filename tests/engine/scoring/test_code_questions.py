@@ -61,7 +61,7 @@ class Bad:
 HEAD = "def score(response_text, input_text, kwargs):\n    "
 BAD = [
     Bad("loops", LOOP, "ran longer than its 0.3 s limit"),
-    Bad("loops and catches", HEAD + "while 1:\n     try:\n      while 1: 0\n     except BaseException: 0", "0.3 s limit"),
+    Bad("loops and catches", HEAD + "while 1:\n     try:\n      while 1: 0\n     except BaseException: 0", "0.3 s"),
     Bad("allocates a list", HEAD + "held = []\n    while True: held.append('a' * 100000)", "than its limit of 32 MiB"),
     Bad("allocates one string", body("{'score': len('a' * 10**11)}"), "memory than its limit of 32 MiB"),
     Bad("recurses", HEAD + "return score(response_text, input_text, kwargs)", "line 2: RecursionError"),

@@ -1,0 +1,240 @@
+"""The commands as a person runs them: output files, resuming, gates, comparisons, and errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from fault_server import OK, fault_server
+from typer.testing import CliRunner, Result
+
+from pi_integrations import PiError
+from pi_integrations.cli.app import app
+
+SPEC = [
+    {"question": "Is the answer polite?", "label": "polite"},
+    {
+        "question": "Is it short?",
+        "label": "short",
+        "scoring_type": "PYTHON_CODE",
+        "python_code": (
+            "def score(response_text, input_text, kwargs):\n    return {'score': float(len(response_text) < 20)}"
+        ),
+    },
+]
+ROWS = [
+    {"id": "a", "llm_input": "Hi", "llm_output": "Hello!", "label": "good", "source": "chat"},
+    {"id": "b", "llm_input": "Bye", "llm_output": "Go away, I do not care about you.", "label": "bad"},
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a spec and two rows."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spec.json").write_text(json.dumps(SPEC))
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return tmp_path
+
+
+def run(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, arguments, input=stdin)
+
+
+def score(*arguments: str, stdin: str | None = None, source: str = "rows.jsonl") -> Result:
+    return run("score", source, "--spec", "spec.json", "--judge", "baseline", *arguments, stdin=stdin)
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_quickstart_prints_a_table_and_writes_scores_and_a_report(tmp_path: Path) -> None:
+    """Forty rows, the judge's name, how well the labels are separated."""
+    result = run("quickstart", "--folder", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    for text in ("baseline/1", "not a judge", "ROC AUC of the total", "20 good and 20 bad"):
+        assert text in result.output
+    assert len(lines(tmp_path / "out" / "pi-scores.jsonl")) == 40
+    assert "</html>" in (tmp_path / "out" / "pi-report.html").read_text()
+
+
+def test_score_writes_a_line_a_row_with_scores_and_provenance(folder: Path) -> None:
+    """Everything the row held is carried through."""
+    assert score().exit_code == 0
+    first, second = lines(folder / "pi-scores.jsonl")
+    assert (first["row"], first["id"], first["label"], first["extra"]) == (1, "a", "good", {"source": "chat"})
+    scores = second["scores"]
+    assert isinstance(scores, dict)
+    assert scores["question_scores"]["short"] == 0.0
+    assert scores["provenance"]["questions"]["short"]["method"] == "code"
+    assert (folder / "pi-report.html").exists()
+
+
+def test_a_broken_run_goes_on_from_its_output(folder: Path) -> None:
+    """The torn last line is scored again; the whole ones are not."""
+    score()
+    kept, torn = (folder / "pi-scores.jsonl").read_text().splitlines()
+    marked = kept.replace('"total_score"', '"was_kept": true, "total_score"')
+    (folder / "pi-scores.jsonl").write_text(marked + "\n" + torn[: len(torn) // 2])
+    result = score()
+    assert result.exit_code == 0
+    assert "Going on from 1 rows" in result.output
+    after = lines(folder / "pi-scores.jsonl")
+    assert ["was_kept" in row["scores"] for row in after] == [True, False]  # type: ignore[operator]
+
+
+def test_a_row_whose_text_changed_is_scored_again(folder: Path) -> None:
+    """A resumed score always belongs to the text beside it."""
+    score()
+    changed = [ROWS[0] | {"llm_output": "Hello again, and welcome back to our shop!"}, ROWS[1]]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in changed))
+    score()
+    by_text = {row["llm_output"]: row["scores"] for row in lines(folder / "pi-scores.jsonl")}
+    assert by_text["Hello again, and welcome back to our shop!"]["question_scores"]["short"] == 0.0  # type: ignore[index]
+
+
+def test_scores_of_another_run_are_never_mixed_in(folder: Path) -> None:
+    """Another mean: refused with the ways out, nothing lost; --overwrite starts anew."""
+    score()
+    before = (folder / "pi-scores.jsonl").read_bytes()
+    result = score("--aggregation-method", "harmonic_mean")
+    assert isinstance(result.exception, PiError)
+    assert "--overwrite" in str(result.exception)
+    assert (folder / "pi-scores.jsonl").read_bytes() == before
+    assert score("--aggregation-method", "harmonic_mean", "--overwrite").exit_code == 0
+
+
+def test_a_missed_threshold_exits_with_1(folder: Path) -> None:
+    """So that it gates a CI job; a met one exits with 0."""
+    missed = score("--threshold", "0.99")
+    assert missed.exit_code == 1
+    assert "Threshold 0.99 missed: the mean total 0." in missed.output
+    assert score("--threshold", "0.01").exit_code == 0
+
+
+def test_rows_that_cannot_be_read_are_reported_by_number(folder: Path) -> None:
+    """The rest goes on; the exit status says that some rows have no score, unless so many are allowed."""
+    good = (folder / "rows.jsonl").read_text()
+    (folder / "rows.jsonl").write_bytes(good.encode() + b'{"llm_input": "x", "llm_out\n' + b'{"llm_output": "\xff"}\n')
+    result = score()
+    assert result.exit_code == 3
+    for text in ("line 3", "line 4", "2 of 4 rows have no score"):
+        assert text in result.output
+    assert score("--max-failures", "2").exit_code == 0
+
+
+def test_standard_input_csv_and_other_column_names(folder: Path) -> None:
+    """`-` reads a pipe; columns are mapped by name."""
+    table = 'asked,answer\n"Hi","Hello!"\n"Two\nlines","Short."\n'
+    columns = ("--column", "llm_input=asked", "--column", "llm_output=answer")
+    result = score("--format", "csv", *columns, source="-", stdin=table)
+    assert result.exit_code == 0, result.output
+    assert [row["llm_input"] for row in lines(folder / "pi-scores.jsonl")] == ["Hi", "Two\nlines"]
+
+
+def test_compare_puts_two_sets_of_answers_side_by_side(folder: Path) -> None:
+    """Paired by id, whatever the order; what has no partner is counted."""
+    other = [ROWS[1] | {"llm_output": "Goodbye!"}, ROWS[0], {"id": "c", "llm_input": "?", "llm_output": "!"}]
+    (folder / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in other))
+    result = score("--compare", "other.jsonl")
+    assert result.exit_code == 0, result.output
+    assert "other.jsonl" in result.output
+    assert "2 inputs answered in both" in result.output
+    assert "1 rows left out" in result.output or "1 row left out" in result.output
+    assert "+0.500" in result.output  # the code question: 1 and 0 against 1 and 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("score", "missing.jsonl", "--spec", "spec.json", "--judge", "baseline"), "missing.jsonl"),
+        (("score", "rows.jsonl", "--spec", "missing.json", "--judge", "baseline"), "missing.json"),
+        (("score", "rows.jsonl", "--spec", "spec.json", "--judge", "gpt"), "chat:PROVIDER:MODEL"),
+        (("score", "rows.jsonl", "--spec", "spec.json"), "--judge baseline"),
+        (("score", "rows.jsonl", "--spec", "spec.json", "--judge", "baseline", "--base-url", "http://x"), "one of them"),
+        (("score", "rows.jsonl", "--spec", "spec.json", "--judge", "baseline", "--unscored", "zero"), "partial"),
+        (("serve", "--host", "0.0.0.0"), "--api-key"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_wrong_usage_is_told_with_the_remedy(folder: Path, arguments: tuple[str, ...], says: str) -> None:
+    """And leaves no file behind."""
+    result = run(*arguments)
+    assert isinstance(result.exception, PiError)
+    assert says in str(result.exception)
+    assert not (folder / "pi-scores.jsonl").exists()
+
+
+def test_errors_are_one_line_on_standard_error(folder: Path) -> None:
+    """Exit status 2, no traceback."""
+    command = [sys.executable, "-m", "pi_integrations", "score", "none.jsonl", "--spec", "spec.json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_service_is_asked_when_no_judge_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PI_CLIENT_BASE_URL, with the key from the environment."""
+    with fault_server(OK) as server:
+        monkeypatch.setenv("PI_CLIENT_BASE_URL", server.url)
+        monkeypatch.setenv("WITHPI_API_KEY", "k-1")
+        result = run("score", "rows.jsonl", "--spec", "spec.json")
+    assert result.exit_code == 0, result.output
+    assert b"x-api-key: k-1" in server.requests[0]
+    assert "k-1" not in result.output + (folder / "pi-report.html").read_text()
+
+
+def wait_for(url: str, process: subprocess.Popen[str]) -> None:
+    for _ in range(200):
+        try:
+            httpx.get(f"{url}/healthz")
+            return
+        except httpx.TransportError:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+    raise AssertionError("the engine did not come up")
+
+
+SERVE_SLOWLY = """
+from pi_integrations.cli import serve
+from pi_integrations.engine.judges import choose
+from pi_integrations.testing import ScriptedJudge
+choose._named = lambda name: ScriptedJudge(default=0.5, delay=1.5)
+serve.run_engine(host=None, port={port}, judge="slow", api_keys=["k"], unscored=None)
+"""
+
+
+def test_a_stopped_engine_answers_what_it_took() -> None:
+    """SIGTERM while a request is in flight: it is answered, then the process ends."""
+    port = 18765
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE_SLOWLY.format(port=port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(url, process)
+        body = json.dumps({"llm_input": "", "llm_output": "x", "scoring_spec": [{"question": "q"}]})
+        ask = (
+            "import httpx, sys; r = httpx.post(sys.argv[1], content=sys.argv[2], timeout=10,"
+            " headers={'content-type': 'application/json', 'x-api-key': 'k'}); print(r.status_code, r.text)"
+        )
+        asking = subprocess.Popen(
+            [sys.executable, "-c", ask, f"{url}/v1/scoring_system/score", body], stdout=subprocess.PIPE, text=True
+        )
+        time.sleep(1.2)
+        os.kill(process.pid, signal.SIGTERM)
+        answer, _ = asking.communicate(timeout=20)
+        assert answer.startswith("200")
+        assert process.wait(20) in (0, -signal.SIGTERM)
+    finally:
+        process.kill()
+        process.communicate()
