@@ -83,7 +83,9 @@ async def profile(client: AsyncPiClient, calls: int) -> list[list[str]]:
     return [[room, f"{own / total:.0%}"] for room, own in sorted(rooms.items(), key=lambda item: -item[1])]
 
 
-async def rounds(client: AsyncPiClient, calls: int, count: int) -> AsyncIterator[tuple[int, tuple[float, float, float]]]:
+async def rounds(
+    client: AsyncPiClient, calls: int, count: int
+) -> AsyncIterator[tuple[int, tuple[float, float, float]]]:
     for _ in range(count):
         for in_flight in IN_FLIGHT:
             yield in_flight, await measure(client, calls, in_flight)
@@ -104,7 +106,9 @@ async def main() -> None:
         for in_flight, figures in seen.items():
             cpu, p50, p99 = (statistics.median(column) for column in zip(*figures, strict=True))
             bound = 1.5 * in_flight * cpu / 1e3
-            table.append([f"{in_flight}", f"{cpu:.0f}", f"{p50:.2f}", f"{p99:.2f}", f"{bound:.2f}", f"{p99 / bound:.2f}"])
+            table.append(
+                [f"{in_flight}", f"{cpu:.0f}", f"{p50:.2f}", f"{p99:.2f}", f"{bound:.2f}", f"{p99 / bound:.2f}"]
+            )
         header = ["in flight", "CPU µs", "p50 ms", "p99 ms", "bound ms", "p99 / bound"]
         print_table(f"In process, scripted judge, five questions (median of {options.rounds} rounds)", header, table)
         print_table("Where the background loop's time goes (profiled)", ["room", "share"], await profile(client, 2000))

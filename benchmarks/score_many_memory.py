@@ -1,6 +1,6 @@
 """Peak memory of `score_many` over generated rows with the scripted judge, at growing row counts: flat or not.
 
-    python benchmarks/score_many_memory.py [--rows 1000000]
+python benchmarks/score_many_memory.py [--rows 1000000]
 """
 
 from __future__ import annotations

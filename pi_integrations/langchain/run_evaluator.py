@@ -102,8 +102,9 @@ class PiRunEvaluator(RunEvaluator):
 
 
 def _parts(run: Run, example: Example | None) -> tuple[Any, Any, Any]:
-    if run.error and not run.outputs:
-        raise PiUsageError(f"the run failed, so there is nothing to score: {run.error[:_ERROR_CHARACTERS]}")
+    if run.error:
+        first_line = run.error.partition("\n")[0][:_ERROR_CHARACTERS]
+        raise PiUsageError(f"the run failed, so there is nothing to score: {first_line}")
     if example is None:
         return _unwrapped(run.inputs), run.outputs, None
     return example.inputs, run.outputs, example.outputs

@@ -159,7 +159,10 @@ def test_compare_puts_two_sets_of_answers_side_by_side(folder: Path) -> None:
         (("score", "rows.jsonl", "--spec", "missing.json", "--judge", "baseline"), "missing.json"),
         (("score", "rows.jsonl", "--spec", "spec.json", "--judge", "gpt"), "chat:PROVIDER:MODEL"),
         (("score", "rows.jsonl", "--spec", "spec.json"), "--judge baseline"),
-        (("score", "rows.jsonl", "--spec", "spec.json", "--judge", "baseline", "--base-url", "http://x"), "one of them"),
+        (
+            ("score", "rows.jsonl", "--spec", "spec.json", "--judge", "baseline", "--base-url", "http://x"),
+            "one of them",
+        ),
         (("score", "rows.jsonl", "--spec", "spec.json", "--judge", "baseline", "--unscored", "zero"), "partial"),
         (("serve", "--host", "0.0.0.0"), "--api-key"),
     ],
@@ -217,7 +220,10 @@ def test_a_stopped_engine_answers_what_it_took() -> None:
     """SIGTERM while a request is in flight: it is answered, then the process ends."""
     port = 18765
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVE_SLOWLY.format(port=port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-c", SERVE_SLOWLY.format(port=port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
         url = f"http://127.0.0.1:{port}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -13,8 +14,6 @@ LOADED = "import sys, json; print(json.dumps(sorted({m for m in sys.modules})))"
 
 
 def modules_after(statement: str) -> set[str]:
-    import json
-
     done = subprocess.run([sys.executable, "-c", f"{statement}\n{LOADED}"], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout))
 
@@ -27,13 +26,13 @@ def test_the_package_itself_loads_no_framework() -> None:
 
 def test_the_evaluator_functions_load_no_framework() -> None:
     """They need neither LangChain nor openevals, to make or to call."""
-    call = (
-        "from pi_integrations.langchain import create_pi_evaluator\n"
-        "from pi_integrations.testing import scripted_client\n"
-        "with scripted_client(default=.5) as client:\n"
-        "    create_pi_evaluator([{'question': 'a?'}], client=client)(inputs={'messages': [{'role': 'user', 'content': 'Q'}]},"
-        " outputs={'answer': 'A'})"
-    )
+    call = """
+from pi_integrations.langchain import create_pi_evaluator
+from pi_integrations.testing import scripted_client
+with scripted_client(default=0.5) as client:
+    evaluator = create_pi_evaluator([{"question": "a?"}], client=client)
+    evaluator(inputs={"messages": [{"role": "user", "content": "Q"}]}, outputs={"answer": "A"})
+"""
     assert not modules_after(call) & {"langchain_core", "langchain_classic", "langsmith", "openevals"}
 
 

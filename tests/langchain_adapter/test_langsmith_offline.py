@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from adapter_judges import StuckJudge
 from conftest import CLEAR, POLITE
-from langsmith import aevaluate, evaluate
+from langsmith import Client, aevaluate, evaluate
 from langsmith.run_trees import RunTree
 from langsmith.schemas import Example
 
 from pi_integrations import AsyncPiClient, PiUsageError
 from pi_integrations.langchain import PiRunEvaluator, create_async_pi_evaluator, create_pi_evaluator
-from pi_integrations.testing import Exchange, ScriptedJudge, scripted_client
+from pi_integrations.testing import Exchange, ScriptedJudge, embedded, scripted_client
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:'upload_results' parameter is in beta"),
-    pytest.mark.filterwarnings("ignore::langsmith.utils.LangSmithMissingAPIKeyWarning"),
 ]
 
 SPEC = [{"question": POLITE, "label": "Polite"}, {"question": CLEAR, "label": "Clear"}]
@@ -29,18 +30,32 @@ COUNT = 4
 
 
 @pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every connection but to this machine is refused, and remembered as a failure of the test."""
-    connect = socket.socket.connect
-
-    def guarded(self: socket.socket, address: Any) -> Any:
-        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost"):
-            raise AssertionError(f"tried to connect to {address}")
-        return connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", guarded)
+def attempts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Every look-up and connection beyond this machine is refused, and fails the test, on whatever thread it is made."""
+    made: list[Any] = []
     for name in ("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(socket.socket, "connect", _refusing(socket.socket.connect, made, lambda args: args[1]))
+    monkeypatch.setattr(socket, "getaddrinfo", _refusing(socket.getaddrinfo, made, lambda args: args))
+    yield made
+    assert made == []
+
+
+def _refusing(real: Any, made: list[Any], address: Any) -> Any:
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        target = address(args)
+        if isinstance(target, tuple) and target[0] not in ("127.0.0.1", "::1", "localhost"):
+            made.append(target)
+            raise OSError(f"no network here: {target}")
+        return real(*args, **kwargs)
+
+    return guarded
+
+
+@pytest.fixture
+def quiet() -> Client:
+    """LangSmith 0.14.17's `aevaluate` sends the application's traces even so; this client of it sends nothing."""
+    return Client(auto_batch_tracing=False, tracing_sampling_rate=0.0)
 
 
 def examples(count: int = COUNT) -> list[Example]:
@@ -71,18 +86,14 @@ def scores(row: Any) -> dict[str, Any]:
     return {result.key: result.score for result in row["evaluation_results"]["results"]}
 
 
-def run(evaluator: Any, data: list[Example], max_concurrency: int) -> list[Any]:
-    experiment = evaluate(
-        application, data=data, evaluators=[evaluator], upload_results=False, max_concurrency=max_concurrency
-    )
-    return list(experiment)
+def run(langsmith: Client, evaluator: Any, data: list[Example], max_concurrency: int = 0) -> list[Any]:
+    options: Any = {"upload_results": False, "max_concurrency": max_concurrency, "client": langsmith}
+    return list(evaluate(application, data=data, evaluators=[evaluator], **options))
 
 
-async def arun(evaluator: Any, data: list[Example], max_concurrency: int) -> list[Any]:
-    experiment = await aevaluate(
-        async_application, data=data, evaluators=[evaluator], upload_results=False, max_concurrency=max_concurrency
-    )
-    return [row async for row in experiment]
+async def arun(langsmith: Client, evaluator: Any, data: list[Example], max_concurrency: int = 0) -> list[Any]:
+    options: Any = {"upload_results": False, "max_concurrency": max_concurrency, "client": langsmith}
+    return [row async for row in await aevaluate(async_application, data=data, evaluators=[evaluator], **options)]
 
 
 MAKERS = [create_pi_evaluator, create_async_pi_evaluator, PiRunEvaluator]
@@ -90,40 +101,48 @@ MAKERS = [create_pi_evaluator, create_async_pi_evaluator, PiRunEvaluator]
 
 @pytest.mark.parametrize("max_concurrency", [0, 2])
 @pytest.mark.parametrize("make", MAKERS)
-def test_evaluate_gives_every_row_its_scores(client: AsyncPiClient, make: Any, max_concurrency: int) -> None:
+def test_evaluate_gives_every_row_its_scores(
+    quiet: Client, client: AsyncPiClient, make: Any, max_concurrency: int
+) -> None:
     """Outside a loop, LangSmith runs async evaluators in a new loop for each row."""
-    rows = run(make(SPEC, client=client), examples(), max_concurrency)
+    rows = run(quiet, make(SPEC, client=client), examples(), max_concurrency)
     assert [scores(row) for row in rows] == [SCORES] * COUNT
 
 
 @pytest.mark.parametrize("max_concurrency", [0, 2])
 @pytest.mark.parametrize("make", MAKERS)
-async def test_aevaluate_gives_every_row_its_scores(client: AsyncPiClient, make: Any, max_concurrency: int) -> None:
+async def test_aevaluate_gives_every_row_its_scores(
+    quiet: Client, client: AsyncPiClient, make: Any, max_concurrency: int
+) -> None:
     """Sync evaluators run in threads there."""
-    rows = await arun(make(SPEC, client=client), examples(), max_concurrency)
+    rows = await arun(quiet, make(SPEC, client=client), examples(), max_concurrency)
     assert [scores(row) for row in rows] == [SCORES] * COUNT
 
 
 @pytest.mark.parametrize("max_concurrency", [0, 2])
 @pytest.mark.parametrize("make", [create_pi_evaluator, PiRunEvaluator])
-async def test_evaluate_works_inside_a_running_loop(client: AsyncPiClient, make: Any, max_concurrency: int) -> None:
+async def test_evaluate_works_inside_a_running_loop(
+    quiet: Client, client: AsyncPiClient, make: Any, max_concurrency: int
+) -> None:
     """As in a notebook."""
-    rows = run(make(SPEC, client=client), examples(), max_concurrency)
+    rows = run(quiet, make(SPEC, client=client), examples(), max_concurrency)
     assert [scores(row) for row in rows] == [SCORES] * COUNT
 
 
-def test_rows_are_scored_from_the_example_and_the_run(client: AsyncPiClient, judge: ScriptedJudge) -> None:
+def test_rows_are_scored_from_the_example_and_the_run(
+    quiet: Client, client: AsyncPiClient, judge: ScriptedJudge
+) -> None:
     """Input and reference from the example, the answer from the run; the same for functions and run evaluators."""
     for make in (create_pi_evaluator, PiRunEvaluator):
-        run(make(SPEC[:1], client=client), examples(1), 0)
+        run(quiet, make(SPEC[:1], client=client), examples(1))
     llm_input = "### Input\nQuestion 0\n\n### Reference answer\nReference 0"
     # The engine keeps verdicts, so the same exchange is judged once.
     assert judge.asked == [(Exchange(llm_input, "Answer to Question 0"), POLITE)]
 
 
-def test_results_carry_comments_and_metadata(client: AsyncPiClient) -> None:
+def test_results_carry_comments_and_metadata(quiet: Client, client: AsyncPiClient) -> None:
     """What a reviewer sees beside a score."""
-    row = run(PiRunEvaluator(SPEC, client=client), examples(1), 0)[0]
+    row = run(quiet, PiRunEvaluator(SPEC, client=client), examples(1))[0]
     first = row["evaluation_results"]["results"][0]
     assert first.metadata == {"judge": "scripted/default", "method": "scripted", "weight": 1.0}
 
@@ -136,28 +155,30 @@ def error_comments(row: Any) -> dict[str, str]:
     }
 
 
-def test_a_failed_score_shows_under_every_key_of_a_run_evaluator() -> None:
+def test_a_failed_score_shows_under_every_key_of_a_run_evaluator(quiet: Client) -> None:
     """The error row is not an empty one."""
     with scripted_client({POLITE: 0.9}) as client:
-        row = run(PiRunEvaluator(SPEC, client=client), examples(1), 0)[0]
+        row = run(quiet, PiRunEvaluator(SPEC, client=client), examples(1))[0]
     comments = error_comments(row)
     assert list(comments) == ["Polite", "Clear", "pi_score"]
     assert "PiStatusError" in comments["pi_score"]
 
 
 @pytest.mark.parametrize("make", [create_pi_evaluator, create_async_pi_evaluator])
-async def test_a_failed_score_shows_under_pi_score_of_a_function(make: Any) -> None:
+async def test_a_failed_score_shows_under_pi_score_of_a_function(quiet: Client, make: Any) -> None:
     """LangSmith reads that name off the function."""
     with scripted_client({POLITE: 0.9}) as client:
-        row = (await arun(make(SPEC, client=client), examples(1), 0))[0]
+        row = (await arun(quiet, make(SPEC, client=client), examples(1)))[0]
     assert list(error_comments(row)) == ["pi_score"]
 
 
-def test_a_failed_application_is_an_error_and_not_a_score(client: AsyncPiClient, judge: ScriptedJudge) -> None:
+def test_a_failed_application_is_an_error_and_not_a_score(
+    quiet: Client, client: AsyncPiClient, judge: ScriptedJudge
+) -> None:
     """Its neighbours keep their scores."""
     data = examples(2)
     data[0].inputs["question"] = "Question 13"
-    rows = run(PiRunEvaluator(SPEC, client=client), data, 0)
+    rows = run(quiet, PiRunEvaluator(SPEC, client=client), data)
     by_question = {row["example"].inputs["question"]: row for row in rows}
     assert "no such order" in error_comments(by_question["Question 13"])["pi_score"]
     assert scores(by_question["Question 1"]) == SCORES
@@ -187,16 +208,14 @@ def test_a_failed_run_cannot_be_scored(client: AsyncPiClient) -> None:
         PiRunEvaluator(SPEC, client=client).evaluate_run(failed)  # type: ignore[arg-type]
 
 
-async def test_cancelling_a_run_evaluator_ends_it_at_once() -> None:
-    """Nothing waits for the judge."""
-    judge = ScriptedJudge(default=0.5, delay=60)
-    from pi_integrations.testing import embedded
-
+async def test_cancelling_a_run_evaluator_cancels_the_judge() -> None:
+    """Nobody waits for an answer that nobody wants."""
+    judge = StuckJudge()
     async with embedded(judge=judge) as client:
         traced: Any = RunTree(name="app", inputs={"question": "Q"}, outputs={"answer": "A"})
         task = asyncio.create_task(PiRunEvaluator(SPEC, client=client).aevaluate_run(traced))
-        while not judge.asked:
-            await asyncio.sleep(0.005)
+        assert await asyncio.to_thread(judge.called.wait, 10)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(task, 5)
+            await task
+        assert await asyncio.to_thread(judge.cancelled.wait, 10)

@@ -12,6 +12,7 @@ from conftest import CLEAR, POLITE
 
 from pi_integrations import AsyncPiClient, PiStatusError, PiUsageError
 from pi_integrations.langchain import create_async_pi_evaluator, create_pi_evaluator
+from pi_integrations.models import Usage
 from pi_integrations.testing import Verdict, embedded, scripted_client
 
 SPEC: list[dict[str, Any]] = [{"question": POLITE, "label": "Polite", "weight": 2}, {"question": CLEAR}]
@@ -52,7 +53,8 @@ async def test_the_async_twin_gives_the_same(client: AsyncPiClient) -> None:
     """A real coroutine function, which is how LangSmith tells async evaluators."""
     evaluator = create_async_pi_evaluator(SPEC, client=client)
     assert inspect.iscoroutinefunction(evaluator)
-    assert await evaluator(inputs="Q", outputs="A") == create_pi_evaluator(SPEC, client=client)(inputs="Q", outputs="A")
+    feedback = await evaluator(inputs="Q", outputs="A")
+    assert {entry["key"]: entry["score"] for entry in feedback} == {"Polite": 0.9, CLEAR: 0.4, "pi_score": 0.6868}
 
 
 def test_arguments_are_keywords_only(client: AsyncPiClient) -> None:
@@ -104,7 +106,7 @@ def test_the_totals_key_can_be_chosen(client: AsyncPiClient) -> None:
         create_pi_evaluator(SPEC, client=client, feedback_key="Polite")
 
 
-def test_the_client_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_comes_from_the_environment() -> None:
     """Where none is given, at the first score."""
     evaluator = create_pi_evaluator(SPEC)
     with pytest.raises(PiUsageError, match="no Pi endpoint is configured"):
@@ -145,8 +147,6 @@ async def test_openevals_takes_them(client: AsyncPiClient) -> None:
 
 def test_usage_is_metadata_of_the_total() -> None:
     """Where the judge knows it."""
-    from pi_integrations.models import Usage
-
     verdict = Verdict(0.9, usage=Usage(calls=1, input_tokens=120))
     with scripted_client({POLITE: verdict}) as client:
         feedback = create_pi_evaluator([{"question": POLITE}], client=client)(outputs="A")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pi_integrations.llama_index
 
@@ -43,9 +44,9 @@ for name in pi_integrations.llama_index.__all__:
 def test_handlers_and_evaluators_work_in_a_forked_child() -> None:
     """A server that forks workers after it has scored: parent and child score their own answers."""
     out = run_script(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})"
         """
-import os, sys
-sys.path.insert(0, "tests/llama_index_adapter")
+import os
 from in_memory_engines import query_engine
 from pi_integrations.background import BackgroundScorer
 from pi_integrations.llama_index import PiEvaluator, PiInstrumentationHandler

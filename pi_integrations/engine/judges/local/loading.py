@@ -7,6 +7,7 @@ instead of being filled up with random numbers.
 from __future__ import annotations
 
 import importlib.util
+import threading
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,9 @@ __all__ = [
 
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["float32", "bfloat16"]
+
+# transformers patches torch for the whole process while it builds a model: two loads at a time break each other.
+_ONE_AT_A_TIME = threading.Lock()
 
 _HUB_FILES = ["*.json", "*.jinja", "*.txt", "model*.safetensors"]
 
@@ -105,7 +109,8 @@ def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        with _ONE_AT_A_TIME:
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (*_LOAD_ERRORS, ImportError) as error:
         raise PiUsageError(f"The tokenizer in {folder} cannot be loaded ({_short(error)}).") from error
     if not getattr(tokenizer, "is_fast", False):
@@ -123,14 +128,15 @@ def load_model(auto_class: Any, folder: Path, *, device: str, dtype: Dtype) -> A
     from safetensors import SafetensorError
 
     try:
-        model, report = auto_class.from_pretrained(
-            folder,
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        with _ONE_AT_A_TIME:
+            model, report = auto_class.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
         model = model.eval().requires_grad_(False).to(device)
     except (*_LOAD_ERRORS, ImportError, SafetensorError) as error:
         raise PiUsageError(
