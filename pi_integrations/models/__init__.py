@@ -2,6 +2,7 @@
 
 from pi_integrations.models.exchanges import compose_llm_input
 from pi_integrations.models.problems import Problem, describe, render
+from pi_integrations.models.requests import AggregationMethod, ScoreRequest
 from pi_integrations.models.scores import (
     DimensionScore,
     Provenance,
@@ -10,12 +11,10 @@ from pi_integrations.models.scores import (
     ScoreResult,
     Usage,
 )
-from pi_integrations.models.scoring import (
-    AggregationMethod,
+from pi_integrations.models.specs import (
     Dimension,
     DimensionSpec,
     Question,
-    ScoreRequest,
     ScoringSpec,
     ScoringType,
     SubDimension,

@@ -1,4 +1,4 @@
-"""What is sent to `POST /scoring_system/score`: both generations of the scoring spec, and the request.
+"""Both generations of the scoring spec.
 
 A flat spec is a list of yes/no questions. A dimension spec groups its questions ("sub-dimensions") in dimensions. Both
 are live contracts. Fields nobody knows are carried through, except three retired ones that would change a score.
@@ -30,11 +30,9 @@ from pi_integrations.errors import PiUsageError
 from pi_integrations.models.problems import describe, render
 
 __all__ = [
-    "AggregationMethod",
     "Dimension",
     "DimensionSpec",
     "Question",
-    "ScoreRequest",
     "ScoringSpec",
     "ScoringType",
     "SubDimension",
@@ -48,14 +46,6 @@ class ScoringType(StrEnum):
     PI_SCORER = "PI_SCORER"
     PYTHON_CODE = "PYTHON_CODE"
     CUSTOM_MODEL_SCORER = "CUSTOM_MODEL_SCORER"
-
-
-class AggregationMethod(StrEnum):
-    """The weighted mean that makes the total of a flat spec."""
-
-    ARITHMETIC_MEAN = "ARITHMETIC_MEAN"
-    GEOMETRIC_MEAN = "GEOMETRIC_MEAN"
-    HARMONIC_MEAN = "HARMONIC_MEAN"
 
 
 def _knots(values: list[float]) -> list[float]:
@@ -239,37 +229,3 @@ def parse_spec(
         return _spec_adapter.validate_python(spec)
     except ValidationError as error:
         raise PiUsageError(render(describe(error, prefix=["scoring_spec"]))) from None
-
-
-class ScoreRequest(BaseModel):
-    """The body of `POST /scoring_system/score`."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    llm_input: str
-    """What the application was asked; may be empty."""
-    llm_output: str
-    """What it answered: the text to score."""
-    scoring_spec: ScoringSpec
-    """The rubric; its generation decides the shape of the response."""
-    aggregation_method: AggregationMethod | None = None
-    """Mean of a flat spec, in either case; default geometric. A dimension spec is always arithmetic."""
-    kwargs: dict[str, Any] | None = None
-    """Handed to code questions."""
-
-    @field_validator("aggregation_method", mode="before")
-    @classmethod
-    def _either_case(cls, value: Any) -> Any:
-        return value.upper() if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _dimensions_are_arithmetic(self) -> Self:
-        if isinstance(self.scoring_spec, DimensionSpec) and self.aggregation_method not in (
-            None,
-            AggregationMethod.ARITHMETIC_MEAN,
-        ):
-            raise ValueError(
-                f"aggregation_method {self.aggregation_method} does not apply to a dimension spec, which is always"
-                " ARITHMETIC_MEAN; leave it out or send a list of questions"
-            )
-        return self
