@@ -88,6 +88,7 @@ def save_tokenizer(
         pad_token="<pad>",
         model_max_length=model_max_length,
         additional_special_tokens=["<|im_start|>", "<|im_end|>", "[CLS]", "[SEP]"],
+        model_input_names=["input_ids", "attention_mask", *(["token_type_ids"] if kind == "wordpiece" else [])],
     )
     fast.add_tokens(list(extra))
     fast.chat_template = CHAT_TEMPLATE if chat else None

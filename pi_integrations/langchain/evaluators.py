@@ -54,11 +54,13 @@ def create_pi_evaluator(
 ) -> Evaluator:
     """A function `(*, inputs=None, outputs, reference_outputs=None, **kwargs)` that returns a list of `Feedback`.
 
-    `inputs`, `outputs` and `reference_outputs` may be strings, mappings, messages or lists of messages; see
-    `ExchangeReader` for what is read from each. A reference answer, contexts, a system prompt and earlier turns enter
-    the input by the template of `compose_llm_input`. Called directly, the function also takes `context` or `contexts`
-    (strings, documents or lists of them), `system_prompt`, `history` (messages or pairs of role and text), and
-    `kwargs` for code questions.
+    `inputs`, `outputs` and `reference_outputs` may be strings, messages, lists of messages (the last is the answer), or
+    mappings. Of a mapping counts the entry that the key names; without a key its `messages`, its `content`, its only
+    entry, or the only one with a usual name, such as `question` or `answer`. Values that are no text are sent as JSON.
+
+    A reference answer, contexts, a system prompt and earlier turns enter the input by the template of
+    `compose_llm_input`. Called directly, the function also takes `context` or `contexts` (strings, documents or lists
+    of them), `system_prompt`, `history` (messages or pairs of role and text), and `kwargs` for code questions.
 
     In LangSmith, a row that cannot be scored shows its error under `pi_score`, since LangSmith reads the name off the
     function; `PiRunEvaluator` shows it under each of its keys.
@@ -85,7 +87,7 @@ def create_pi_evaluator(
         from pi_integrations import embedded
         from pi_integrations.langchain import create_pi_evaluator
 
-        with embedded() as client:
+        with embedded(judge="baseline") as client:
             evaluator = create_pi_evaluator(
                 [{"question": "Does the answer say where the order is?", "label": "Place"}], client=client
             )
@@ -131,7 +133,7 @@ def create_async_pi_evaluator(
 
 
         async def main():
-            async with embedded() as client:
+            async with embedded(judge="baseline") as client:
                 evaluator = create_async_pi_evaluator(
                     [{"question": "Does the answer say where the order is?", "label": "Place"}], client=client
                 )

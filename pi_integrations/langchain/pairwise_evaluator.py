@@ -37,7 +37,7 @@ class PiPairwiseStringEvaluator(ClassicEvaluator, PairwiseStringEvaluator):
         from pi_integrations import embedded
         from pi_integrations.langchain import PiPairwiseStringEvaluator
 
-        with embedded() as client:
+        with embedded(judge="baseline") as client:
             evaluator = PiPairwiseStringEvaluator(
                 [{"question": "Does the answer say where the order is?"}], client=client
             )

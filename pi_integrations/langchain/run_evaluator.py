@@ -42,7 +42,7 @@ class PiRunEvaluator(RunEvaluator):
         ```python
         from uuid import uuid4
 
-        from langsmith import evaluate
+        from langsmith import Client, evaluate
         from langsmith.schemas import Example
 
         from pi_integrations import embedded
@@ -54,9 +54,12 @@ class PiRunEvaluator(RunEvaluator):
 
 
         examples = [Example(id=uuid4(), inputs={"question": "Where is my order?"}, outputs={})]
-        with embedded() as client:
+        quiet = Client(auto_batch_tracing=False, tracing_sampling_rate=0.0)  # sends nothing
+        with embedded(judge="baseline") as client:
             evaluator = PiRunEvaluator([{"question": "Does the answer say where the order is?"}], client=client)
-            rows = list(evaluate(application, data=examples, evaluators=[evaluator], upload_results=False))
+            rows = list(
+                evaluate(application, data=examples, evaluators=[evaluator], upload_results=False, client=quiet)
+            )
         print(rows[0]["evaluation_results"]["results"][-1].key)  # pi_score
         ```
     """

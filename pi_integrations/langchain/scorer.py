@@ -68,7 +68,7 @@ class PiScorer(RunnableSerializable[ScorerInput, ScoreResult]):
         from pi_integrations.langchain import PiScorer
 
         model = FakeListChatModel(responses=["It left our warehouse this morning."])
-        with embedded() as client:
+        with embedded(judge="baseline") as client:
             scorer = PiScorer(
                 scoring_spec=[{"question": "Does the answer say where the order is?", "label": "Place"}], client=client
             )

@@ -36,7 +36,7 @@ class PiStringEvaluator(ClassicEvaluator, StringEvaluator):
         from pi_integrations import embedded
         from pi_integrations.langchain import PiStringEvaluator
 
-        with embedded() as client:
+        with embedded(judge="baseline") as client:
             evaluator = PiStringEvaluator(
                 [{"question": "Does the answer say where the order is?", "label": "Place"}], client=client
             )

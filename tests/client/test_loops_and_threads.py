@@ -156,6 +156,22 @@ def test_a_client_never_closed_ends_with_the_process_in_silence() -> None:
     assert (run.returncode, run.stderr) == (0, "")
 
 
+SCRIPT_ENGINE_NEVER_CLOSED = """
+from pi_integrations import embedded
+code = "def score(response_text, input_text, kwargs): return {'score': 1}"
+spec = [{"question": "q"}, {"question": "c", "scoring_type": "PYTHON_CODE", "python_code": code}]
+client = embedded(judge="baseline").client()
+client.scoring_system.score(llm_input="", llm_output="x", scoring_spec=spec)
+"""
+
+
+def test_an_engine_never_closed_ends_with_the_process_in_silence() -> None:
+    """Its sandbox workers too: no hang, no traceback, no warning."""
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", SCRIPT_ENGINE_NEVER_CLOSED]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
 def test_a_collected_client_closes_its_connections() -> None:
     """Without a warning from aiohttp."""
     with fault_server(OK) as server:

@@ -20,9 +20,7 @@ from pi_integrations import AsyncPiClient, PiUsageError
 from pi_integrations.langchain import PiRunEvaluator, create_async_pi_evaluator, create_pi_evaluator
 from pi_integrations.testing import Exchange, ScriptedJudge, embedded, scripted_client
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:'upload_results' parameter is in beta"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:'upload_results' parameter is in beta")
 
 SPEC = [{"question": POLITE, "label": "Polite"}, {"question": CLEAR, "label": "Clear"}]
 SCORES = {"Polite": 0.9, "Clear": 0.4, "pi_score": 0.6}
@@ -31,7 +29,7 @@ COUNT = 4
 
 @pytest.fixture(autouse=True)
 def attempts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """Every look-up and connection beyond this machine is refused, and fails the test, on whatever thread it is made."""
+    """Look-ups and connections beyond this machine are refused, and fail the test, on whatever thread."""
     made: list[Any] = []
     for name in ("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY"):
         monkeypatch.delenv(name, raising=False)
@@ -170,6 +168,14 @@ async def test_a_failed_score_shows_under_pi_score_of_a_function(quiet: Client, 
     with scripted_client({POLITE: 0.9}) as client:
         row = (await arun(quiet, make(SPEC, client=client), examples(1)))[0]
     assert list(error_comments(row)) == ["pi_score"]
+
+
+async def test_an_async_function_in_a_sync_evaluate_inside_a_loop_is_an_error_row(
+    quiet: Client, client: AsyncPiClient
+) -> None:
+    """LangSmith cannot run it there, and says so in the row."""
+    row = run(quiet, create_async_pi_evaluator(SPEC, client=client), examples(1))[0]
+    assert "aevaluate_run" in error_comments(row)["pi_score"]
 
 
 def test_a_failed_application_is_an_error_and_not_a_score(

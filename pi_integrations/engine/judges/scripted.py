@@ -18,7 +18,8 @@ class ScriptedJudge:
     """Answers each question from `script`.
 
     Args:
-        script: By question text, or a function of exchange and question: a score, a `Verdict`, or an exception to raise.
+        script: By question text, or a function of exchange and question: a score, a `Verdict`, or an exception that
+            is raised.
         default: Score of questions a table does not hold; without it they are unscored.
         delay: Seconds every answer takes.
         name: Ends the fingerprint, to tell scripts apart.

@@ -11,8 +11,8 @@ __all__ = ["apply_curve"]
 def apply_curve(knots: Sequence[float] | None, score: float) -> float:
     """`score` in [0, 1] sent through the curve with these knots.
 
-    The curve passes through (0, 0), (p_1, 1/(n+1)), …, (p_n, n/(n+1)), (1, 1) and is linear between. Repeated knots make
-    a jump and take the upper value there; 0 maps to 0 and 1 to 1 always. No knots: the identity.
+    The curve passes through (0, 0), (p_1, 1/(n+1)), …, (p_n, n/(n+1)), (1, 1) and is linear between. Repeated knots
+    make a jump and take the upper value there; 0 maps to 0 and 1 to 1 always. No knots: the identity.
     """
     if not knots or score <= 0 or score >= 1:
         return score

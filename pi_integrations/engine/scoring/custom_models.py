@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 from pi_integrations.engine.judges.local.loading import Device, is_local, require_local_extra, resolve_folder
 from pi_integrations.engine.judges.protocol import Exchange, Verdict
 from pi_integrations.engine.scoring.custom_model import CustomModel, class_index, fingerprint_of
+from pi_integrations.engine.threads import shut_down
 from pi_integrations.errors import PiUsageError
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class CustomModels:
     async def aclose(self) -> None:
         """Lets the call in flight end, refuses those that wait, stops the thread and frees the models."""
         self._closed = True
-        await asyncio.to_thread(self._thread.shutdown, wait=True)
+        await shut_down(self._thread)
         self._loaded.clear()
 
     async def _on_thread(self, work: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> T:

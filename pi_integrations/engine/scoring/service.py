@@ -141,7 +141,7 @@ class ScoreService:
             reason, retryable = f"the judge gave no answer within {self._judge_timeout:.3g} s", True
         except PiUsageError as error:  # the judge's configuration, with its remedy
             reason, retryable = str(error), False
-        except Exception as error:  # noqa: BLE001 - any judge may be plugged in, and its neighbours keep their scores
+        except Exception as error:
             logger.exception("judge %s failed", self._judge.fingerprint)
             reason, retryable = f"the judge failed: {type(error).__name__}", True
         else:

@@ -30,16 +30,15 @@ def control_token_ids(tokenizer: Any) -> frozenset[int]:
 class TextEncoder:
     """Encodes untrusted text with a private copy of a fast tokenizer's backend.
 
-    The backend's own switch (`encode_special_tokens`) leaves added tokens that are not marked special, and vocabularies
-    may hold a control token as a plain entry. So what comes out is checked, and text that would make one is cut inside
-    it and encoded in parts: `<think>` becomes the tokens of `<` and `think>`.
+    What comes out is checked, and text that makes a control token is cut inside it and encoded in parts: `<think>`
+    becomes the tokens of `<` and `think>`. The backend's own switch (`encode_special_tokens`) would leave added tokens
+    that are not marked special, and those that a vocabulary holds as a plain entry.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._backend.no_truncation()
         self._backend.no_padding()
-        self._backend.encode_special_tokens = True
         self._control = control_token_ids(tokenizer)
 
     def ids(self, text: str) -> list[int]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pi_integrations.engine.scoring.code_questions.limits import CodeLimits
 from pi_integrations.engine.scoring.code_questions.process import SandboxProcess, SandboxUnavailable
+from pi_integrations.engine.threads import run_last, shut_down
 
 __all__ = ["SandboxPool"]
 
@@ -61,8 +62,8 @@ class SandboxPool:
             process.kill()
         await self._drain()
         for process in self._idle:
-            self._threads.submit(process.stop)
-        await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
+            run_last(self._threads, process.stop)
+        await shut_down(self._threads)
 
     def forget(self) -> None:
         """Lets go of everything in a forked child; the parent's workers stay as they are."""
