@@ -118,7 +118,7 @@ class Ledger:
         if not self._waiters:
             return []
         oldest = next(iter(self._open), self._submitted + 1)
-        done = [future for target, future in self._waiters if not self._open]
+        done = [future for target, future in self._waiters if target < oldest]
         self._waiters = [waiter for waiter in self._waiters if waiter[0] >= oldest]
         return done
 

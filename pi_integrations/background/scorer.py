@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from pi_integrations.background.at_exit import drain_at_exit
-from pi_integrations.background.checks import check_settings, score_template
 from pi_integrations.background.exchange_queue import ExchangeQueue
 from pi_integrations.background.forks import reset_after_fork
 from pi_integrations.background.ledger import ScorerCounts
+from pi_integrations.background.rubric import Rubric
 from pi_integrations.background.sinks import BackgroundScore, MemorySink, ScoreSink, SinkLike, as_sink
 from pi_integrations.background.worker import Exchange
 from pi_integrations.client import AsyncPiClient, PiClient
@@ -21,7 +21,7 @@ from pi_integrations.client.loop_thread import abandon, loop_thread
 from pi_integrations.client.resources import SpecLike
 from pi_integrations.client.settings import UnscoredPolicy
 from pi_integrations.errors import PiUsageError
-from pi_integrations.models import AggregationMethod, compose_llm_input
+from pi_integrations.models import AggregationMethod
 
 __all__ = ["BackgroundScorer"]
 
@@ -35,8 +35,9 @@ class BackgroundScorer:
     process and rubric, and `close` it (or use it in a `with`): until then it keeps a thread.
 
     Args:
-        client: Makes the scores; its retries, limits and cache apply. It stays open.
         scoring_spec: The rubric: a list of questions, or a dimension spec.
+        client: Makes the scores; its retries, limits and cache apply, and it stays open. Default: a client for the
+            endpoint in the environment.
         sink: Takes the scores: an object with `write(score)`, or a function of the score, called in a thread of the
             scorer's own; default a `MemorySink`.
         sample_rate: Share of exchanges to score, in [0, 1]; default 1.
@@ -47,7 +48,7 @@ class BackgroundScorer:
         unscored: See `scoring_system.score`.
 
     Raises:
-        PiUsageError: when the spec or a setting is wrong; it names the field.
+        PiUsageError: when an argument is wrong, naming it; or when no client is given and no endpoint configured.
 
     Example:
         ```python
@@ -56,7 +57,7 @@ class BackgroundScorer:
 
         rubric = [{"question": "Does the answer say where the order is?"}]
         sink = MemorySink()
-        with embedded() as client, BackgroundScorer(client, scoring_spec=rubric, sink=sink) as scorer:
+        with embedded() as client, BackgroundScorer(rubric, client=client, sink=sink) as scorer:
             scorer.submit(llm_input="Where is my order?", llm_output="It left our warehouse this morning.")
             scorer.flush(timeout=10)
             print(scorer.counts().scored, sink.scores[0].result.total_score)
@@ -65,9 +66,9 @@ class BackgroundScorer:
 
     def __init__(
         self,
-        client: PiClient | AsyncPiClient,
-        *,
         scoring_spec: SpecLike,
+        *,
+        client: PiClient | AsyncPiClient | None = None,
         sink: SinkLike | None = None,
         sample_rate: float = 1.0,
         max_queue: int = 10_000,
@@ -76,12 +77,10 @@ class BackgroundScorer:
         aggregation_method: AggregationMethod | str | None = None,
         unscored: UnscoredPolicy | None = None,
     ) -> None:
-        check_settings(sample_rate, max_queue, max_concurrency, exit_timeout)
+        _check(sample_rate, max_queue, max_concurrency, exit_timeout)
         self.sink: ScoreSink = as_sink(MemorySink() if sink is None else sink)
         self.exit_timeout = exit_timeout
-        self._client = client.asynchronous if isinstance(client, PiClient) else client
-        self._template = score_template(scoring_spec, aggregation_method)
-        self._unscored = unscored
+        self._rubric = Rubric(scoring_spec, client=client, aggregation_method=aggregation_method, unscored=unscored)
         self._sample_rate = sample_rate
         self._limits = {"capacity": max_queue, "max_concurrency": max_concurrency}
         self._queue = ExchangeQueue(self._score, self.sink, **self._limits)
@@ -120,20 +119,17 @@ class BackgroundScorer:
             return False
 
         def exchange() -> Exchange:
-            parts = {"system_prompt": system_prompt, "history": tuple(history), "contexts": tuple(contexts)}
-            return Exchange(llm_input, llm_output, parts | {"reference": reference}, dict(metadata or {}))
+            parts: dict[str, Any] = {"system_prompt": system_prompt, "reference": reference}
+            parts["history"] = tuple(history)
+            parts["contexts"] = contexts if isinstance(contexts, str) else tuple(contexts)
+            return Exchange(llm_input, llm_output, parts, dict(metadata or {}))
 
         return self._queue.put(exchange)
 
     async def _score(self, exchange: Exchange) -> BackgroundScore:
-        llm_input = compose_llm_input(exchange.llm_input, **exchange.parts)
-        texts = {"llm_input": llm_input, "llm_output": exchange.llm_output}
-        for name, text in texts.items():
-            if not isinstance(text, str):
-                raise PiUsageError(f"{name} is a {type(text).__name__}; give a string")
-        request = self._template.model_copy(update=texts)
-        result = await self._client.post_score(request, unscored=self._unscored)
-        return BackgroundScore(result=result, metadata=exchange.metadata, **texts)
+        request = self._rubric.request(exchange.llm_input, exchange.llm_output, **exchange.parts)
+        result = await self._rubric.score(request)
+        return BackgroundScore(request.llm_input, request.llm_output, result, exchange.metadata)
 
     def counts(self) -> ScorerCounts:
         """What became of everything so far; `submitted == scored + failed + dropped + pending`."""
@@ -199,3 +195,12 @@ class BackgroundScorer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.counts()})"
+
+
+def _check(sample_rate: float, max_queue: int, max_concurrency: int, exit_timeout: float) -> None:
+    if not 0 <= sample_rate <= 1:
+        raise PiUsageError(f"sample_rate is {sample_rate}; it is a share in [0, 1]")
+    if max_queue < 1 or max_concurrency < 1:
+        raise PiUsageError(f"max_queue is {max_queue} and max_concurrency {max_concurrency}; each must be at least 1")
+    if not 0 <= exit_timeout < float("inf"):
+        raise PiUsageError(f"exit_timeout is {exit_timeout}; give seconds ≥ 0")

@@ -34,10 +34,11 @@ class PiCallbackHandler(BaseCallbackHandler):
         from pi_integrations.llama_index import PiCallbackHandler
 
         rubric = [{"question": "Is every claim of the answer supported by the context?"}]
-        with embedded() as client, BackgroundScorer(client, scoring_spec=rubric) as scorer:
+        with embedded() as client, BackgroundScorer(rubric, client=client) as scorer:
             manager = CallbackManager([PiCallbackHandler(scorer)])
-            index = SummaryIndex.from_documents([Document(text="Repairs take a week.")], callback_manager=manager)
-            index.as_query_engine(llm=MockLLM()).query("How long does a repair take?")
+            index = SummaryIndex.from_documents([Document(text="Repairs take a week.")])
+            engine = index.as_query_engine(llm=MockLLM(), callback_manager=manager)
+            engine.query("How long does a repair take?")
             scorer.flush(timeout=10)
             print(scorer.counts())
         ```

@@ -9,7 +9,7 @@ from llama_index.core.base.response.schema import RESPONSE_TYPE
 from llama_index.core.evaluation import BaseEvaluator
 from llama_index.core.prompts.mixin import PromptDictType
 
-from pi_integrations.background.checks import score_template
+from pi_integrations.background.rubric import Rubric
 from pi_integrations.client import AsyncPiClient, PiClient
 from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.resources import SpecLike
@@ -17,7 +17,7 @@ from pi_integrations.client.settings import UnscoredPolicy
 from pi_integrations.errors import PiError, PiUsageError
 from pi_integrations.llama_index.evaluation import PiEvaluationResult, evaluation_of
 from pi_integrations.llama_index.responses import aread_text, contexts_of, read_text
-from pi_integrations.models import AggregationMethod, ScoreResult, compose_llm_input
+from pi_integrations.models import AggregationMethod, ScoreResult
 
 __all__ = ["PiEvaluator"]
 
@@ -29,8 +29,9 @@ class PiEvaluator(BaseEvaluator):
     supported by the context?" make sense.
 
     Args:
-        client: Makes the scores; its retries, limits and cache apply. It stays open.
         scoring_spec: The rubric: a list of questions, or a dimension spec.
+        client: Makes the scores; its retries, limits and cache apply, and it stays open. Default: a client for the
+            endpoint in the environment.
         threshold: Total in [0, 1] from which a result is passing; default 0.5.
         raise_on_error: Whether to raise when there are no scores. By default such a result has `invalid_result` True
             and the error as `invalid_reason`: `BatchEvalRunner` would repeat any exception twice, with waits of four
@@ -39,7 +40,7 @@ class PiEvaluator(BaseEvaluator):
         unscored: See `scoring_system.score`.
 
     Raises:
-        PiUsageError: when the spec or the threshold is wrong; it names the field.
+        PiUsageError: when an argument is wrong, naming it; or when no client is given and no endpoint configured.
 
     Example:
         ```python
@@ -47,7 +48,7 @@ class PiEvaluator(BaseEvaluator):
         from pi_integrations.llama_index import PiEvaluator
 
         with embedded() as client:
-            evaluator = PiEvaluator(client, scoring_spec=[{"question": "Does the answer say where the order is?"}])
+            evaluator = PiEvaluator([{"question": "Does the answer say where the order is?"}], client=client)
             result = evaluator.evaluate(query="Where is my order?", response="It left our warehouse this morning.")
             print(result.score, result.passing, result.feedback)
         ```
@@ -55,9 +56,9 @@ class PiEvaluator(BaseEvaluator):
 
     def __init__(
         self,
-        client: PiClient | AsyncPiClient,
-        *,
         scoring_spec: SpecLike,
+        *,
+        client: PiClient | AsyncPiClient | None = None,
         threshold: float = 0.5,
         raise_on_error: bool = False,
         aggregation_method: AggregationMethod | str | None = None,
@@ -65,11 +66,9 @@ class PiEvaluator(BaseEvaluator):
     ) -> None:
         if not 0 <= threshold <= 1:
             raise PiUsageError(f"threshold is {threshold}; totals lie in [0, 1]")
-        self._client = client.asynchronous if isinstance(client, PiClient) else client
-        self._template = score_template(scoring_spec, aggregation_method)
+        self._rubric = Rubric(scoring_spec, client=client, aggregation_method=aggregation_method, unscored=unscored)
         self._threshold = threshold
         self._raise_on_error = raise_on_error
-        self._unscored = unscored
 
     async def aevaluate(
         self,
@@ -139,10 +138,10 @@ class PiEvaluator(BaseEvaluator):
     async def _score(
         self, query: str | None, response: str | None, contexts: Sequence[str] | None, reference: str | None
     ) -> ScoreResult:
-        _check(query, response, contexts)
-        llm_input = compose_llm_input(query or "", contexts=contexts or (), reference=reference)
-        request = self._template.model_copy(update={"llm_input": llm_input, "llm_output": response})
-        return await self._client.post_score(request, unscored=self._unscored)
+        request = self._rubric.request(
+            _text("query", query), _text("response", response), contexts=contexts or (), reference=reference
+        )
+        return await self._rubric.score(request)
 
     def _invalid(self, error: PiError, **exchange: Any) -> PiEvaluationResult:
         if self._raise_on_error:
@@ -157,11 +156,10 @@ class PiEvaluator(BaseEvaluator):
             raise PiUsageError("a PiEvaluator has no prompts to update: make one with another scoring_spec")
 
 
-def _check(query: object, response: object, contexts: object) -> None:
-    if response is None:
-        raise PiUsageError("response is missing: there is nothing to score. Give the text of the answer")
-    for name, text in (("query", query or ""), ("response", response)):
-        if not isinstance(text, str):
-            raise PiUsageError(f"{name} is a {type(text).__name__}; give its text")
-    if isinstance(contexts, str):
-        raise PiUsageError("contexts is one string; give a list of passages")
+def _text(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None and name == "query":
+        return ""
+    shown = "missing: there is nothing to score" if value is None else f"a {type(value).__name__}"
+    raise PiUsageError(f"{name} is {shown}. Give its text")

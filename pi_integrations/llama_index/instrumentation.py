@@ -43,7 +43,7 @@ class PiInstrumentationHandler(BaseEventHandler):
         engine = SummaryIndex.from_documents([Document(text="Repairs take a week.")]).as_query_engine(llm=MockLLM())
         rubric = [{"question": "Is every claim of the answer supported by the context?"}]
         sink = MemorySink()
-        with embedded() as client, BackgroundScorer(client, scoring_spec=rubric, sink=sink) as scorer:
+        with embedded() as client, BackgroundScorer(rubric, client=client, sink=sink) as scorer:
             with PiInstrumentationHandler(scorer):
                 engine.query("How long does a repair take?")
             scorer.flush(timeout=10)

@@ -54,9 +54,9 @@ from pi_integrations.testing import scripted_client
 
 rubric = [{"question": "Is the answer polite?"}]
 with scripted_client(default=0.5) as client:
-    scorer = BackgroundScorer(client, scoring_spec=rubric)
+    scorer = BackgroundScorer(rubric, client=client)
     handler = PiInstrumentationHandler(scorer).install()
-    evaluator = PiEvaluator(client, scoring_spec=rubric)
+    evaluator = PiEvaluator(rubric, client=client)
 
     def work(name):
         query_engine().query("How long?")

@@ -63,7 +63,7 @@ KINDS = ["plain", "pydantic", "streaming", "async streaming"]
 
 def test_a_result_has_the_total_and_every_question(client: AsyncPiClient) -> None:
     """Score, passing, feedback with the lowest question first, provenance."""
-    result = PiEvaluator(client, scoring_spec=[POLITE, CLEAR]).evaluate(QUERY, ANSWER)
+    result = PiEvaluator([POLITE, CLEAR], client=client).evaluate(QUERY, ANSWER)
     assert isinstance(result, PiEvaluationResult)
     assert result.score == 0.6  # √(.9 × .4)
     assert result.passing
@@ -76,8 +76,8 @@ def test_a_result_has_the_total_and_every_question(client: AsyncPiClient) -> Non
 
 def test_the_threshold_decides_what_passes(client: AsyncPiClient) -> None:
     """At the threshold a result passes, below it does not."""
-    assert PiEvaluator(client, scoring_spec=[POLITE], threshold=0.9).evaluate(QUERY, ANSWER).passing
-    result = PiEvaluator(client, scoring_spec=[POLITE], threshold=0.91).evaluate(QUERY, ANSWER)
+    assert PiEvaluator([POLITE], client=client, threshold=0.9).evaluate(QUERY, ANSWER).passing
+    result = PiEvaluator([POLITE], client=client, threshold=0.91).evaluate(QUERY, ANSWER)
     assert result.passing is False
     assert (result.feedback or "").startswith("Total 0.90 is below the threshold 0.91.")
 
@@ -89,7 +89,7 @@ def test_explanations_and_unscored_questions_are_in_the_feedback() -> None:
         "Is the answer clear?": Verdict.unscored("the judge refused", method="scripted"),
     }
     with scripted_client(script) as client:
-        result = PiEvaluator(client, scoring_spec=[POLITE, CLEAR], unscored="partial").evaluate(QUERY, ANSWER)
+        result = PiEvaluator([POLITE, CLEAR], client=client, unscored="partial").evaluate(QUERY, ANSWER)
     assert (result.feedback or "").splitlines()[1:] == [
         "- 0.20  Is the answer polite? (it is curt)",
         "- unscored  Is the answer clear? (the judge refused)",
@@ -99,7 +99,7 @@ def test_explanations_and_unscored_questions_are_in_the_feedback() -> None:
 
 def test_contexts_and_reference_enter_by_the_one_template(client: AsyncPiClient, judge: ScriptedJudge) -> None:
     """The judge sees them under their headings; without them, the query alone."""
-    evaluator = PiEvaluator(client, scoring_spec=[POLITE])
+    evaluator = PiEvaluator([POLITE], client=client)
     evaluator.evaluate(QUERY, ANSWER, [PASSAGES[0]], reference="One week.")
     evaluator.evaluate(QUERY, ANSWER)
     assert judge.asked is not None
@@ -113,7 +113,7 @@ def test_contexts_and_reference_enter_by_the_one_template(client: AsyncPiClient,
 def test_every_response_type_is_evaluated(client: AsyncPiClient, judge: ScriptedJudge, kind: str) -> None:
     """Its text is scored and its source nodes are the contexts; a stream keeps its text for the user."""
     response, text = responses()[kind]
-    result = PiEvaluator(client, scoring_spec=[POLITE]).evaluate_response(QUERY, response)
+    result = PiEvaluator([POLITE], client=client).evaluate_response(QUERY, response)
     assert (result.score, result.response, result.contexts) == (0.9, text, [PASSAGES[0]])
     assert judge.asked is not None
     assert judge.asked[0][0] == Exchange(WITH_CONTEXT, text)
@@ -123,7 +123,7 @@ def test_every_response_type_is_evaluated(client: AsyncPiClient, judge: Scripted
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_response_type_is_evaluated_in_a_running_loop(client: AsyncPiClient, kind: str) -> None:
     """The async method, and the sync one as in a notebook, agree."""
-    evaluator = PiEvaluator(client, scoring_spec=[POLITE])
+    evaluator = PiEvaluator([POLITE], client=client)
     response, text = responses()[kind]
     result = await evaluator.aevaluate_response(QUERY, response, reference="One week.")
     assert (result.score, result.response, result.contexts) == (0.9, text, [PASSAGES[0]])
@@ -139,7 +139,7 @@ async def test_a_stream_that_blocks_does_not_block_the_loop(client: AsyncPiClien
         yield "One week."
 
     evaluating = asyncio.create_task(
-        PiEvaluator(client, scoring_spec=[POLITE]).aevaluate_response(QUERY, StreamingResponse(slow()))
+        PiEvaluator([POLITE], client=client).aevaluate_response(QUERY, StreamingResponse(slow()))
     )
     ticks = 0
     while not evaluating.done():
@@ -153,7 +153,7 @@ def test_a_stream_read_before_is_invalid_and_not_an_empty_answer(client: AsyncPi
     """Scoring the nothing that is left would be a wrong number."""
     response = StreamingResponse(words())
     assert list(response.response_gen) == ["One ", "week."]
-    result = PiEvaluator(client, scoring_spec=[POLITE]).evaluate_response(QUERY, response)
+    result = PiEvaluator([POLITE], client=client).evaluate_response(QUERY, response)
     assert result.invalid_result
     assert result.score is None
     assert "read before" in (result.invalid_reason or "")
@@ -172,32 +172,32 @@ def test_an_exchange_that_cannot_be_scored_is_invalid(
     client: AsyncPiClient, given: dict[str, Any], reason: str
 ) -> None:
     """The reason names the argument; with raise_on_error it is raised."""
-    result = PiEvaluator(client, scoring_spec=[POLITE]).evaluate(**given)
+    result = PiEvaluator([POLITE], client=client).evaluate(**given)
     assert result.invalid_result
     assert reason in (result.invalid_reason or "")
     with pytest.raises(PiUsageError, match=reason):
-        PiEvaluator(client, scoring_spec=[POLITE], raise_on_error=True).evaluate(**given)
+        PiEvaluator([POLITE], client=client, raise_on_error=True).evaluate(**given)
 
 
 def test_something_that_is_no_response_is_invalid(client: AsyncPiClient) -> None:
     """evaluate_response takes responses; a plain text belongs to evaluate."""
-    result = PiEvaluator(client, scoring_spec=[POLITE]).evaluate_response(QUERY, ANSWER)  # type: ignore[arg-type]
+    result = PiEvaluator([POLITE], client=client).evaluate_response(QUERY, ANSWER)  # type: ignore[arg-type]
     assert "response is a str" in (result.invalid_reason or "")
 
 
 def test_a_judge_without_an_answer_is_invalid_or_raises(client: AsyncPiClient) -> None:
     """No score is invented; raise_on_error gives the engine's own error."""
     spec = [{"question": "Unknown?"}]
-    result = PiEvaluator(client, scoring_spec=spec).evaluate(QUERY, ANSWER)
+    result = PiEvaluator(spec, client=client).evaluate(QUERY, ANSWER)
     assert (result.invalid_result, result.score, result.passing) == (True, None, None)
     assert "Unknown?" in (result.invalid_reason or "")
     with pytest.raises(PiStatusError, match=r"Unknown\?"):
-        PiEvaluator(client, scoring_spec=spec, raise_on_error=True).evaluate(QUERY, ANSWER)
+        PiEvaluator(spec, client=client, raise_on_error=True).evaluate(QUERY, ANSWER)
 
 
 def test_many_threads_share_one_evaluator(client: AsyncPiClient) -> None:
     """Sync calls and short-lived loops, eight at a time."""
-    evaluator = PiEvaluator(client, scoring_spec=[POLITE])
+    evaluator = PiEvaluator([POLITE], client=client)
 
     def work(number: int) -> float | None:
         if number % 2:
@@ -210,7 +210,7 @@ def test_many_threads_share_one_evaluator(client: AsyncPiClient) -> None:
 
 def test_prompts_are_not_silently_ignored(client: AsyncPiClient) -> None:
     """An evaluator without prompts says so when one is to be updated."""
-    evaluator = PiEvaluator(client, scoring_spec=[POLITE])
+    evaluator = PiEvaluator([POLITE], client=client)
     assert evaluator.get_prompts() == {}
     with pytest.raises(PiUsageError, match="no prompts"):
         evaluator.update_prompts({"eval_template": None})  # type: ignore[dict-item]
@@ -219,9 +219,9 @@ def test_prompts_are_not_silently_ignored(client: AsyncPiClient) -> None:
 def test_wrong_settings_are_refused_where_they_are_given(client: AsyncPiClient) -> None:
     """Not when the first row is scored."""
     with pytest.raises(PiUsageError, match="threshold is 2"):
-        PiEvaluator(client, scoring_spec=[POLITE], threshold=2)
+        PiEvaluator([POLITE], client=client, threshold=2)
     with pytest.raises(PiUsageError, match="scoring_spec"):
-        PiEvaluator(client, scoring_spec=[])
+        PiEvaluator([], client=client)
 
 
 # BatchEvalRunner itself calls a function that LlamaIndex has deprecated.
@@ -231,7 +231,7 @@ class TestBatchEvalRunner:
 
     def test_it_is_reused_across_sync_calls(self, client: AsyncPiClient) -> None:
         """Each call has an event loop of its own, one after the other."""
-        runner = BatchEvalRunner({"pi": PiEvaluator(client, scoring_spec=[POLITE])}, workers=4)
+        runner = BatchEvalRunner({"pi": PiEvaluator([POLITE], client=client)}, workers=4)
         for _ in range(3):
             results = in_thread(
                 lambda: runner.evaluate_response_strs(
@@ -243,8 +243,8 @@ class TestBatchEvalRunner:
     async def test_it_runs_async(self, client: AsyncPiClient) -> None:
         """Two evaluators, responses of two types."""
         evaluators = {
-            "polite": PiEvaluator(client, scoring_spec=[POLITE]),
-            "clear": PiEvaluator(client, scoring_spec=[CLEAR]),
+            "polite": PiEvaluator([POLITE], client=client),
+            "clear": PiEvaluator([CLEAR], client=client),
         }
         given = [responses()["plain"][0], responses()["pydantic"][0]]
         results = await BatchEvalRunner(evaluators, workers=2).aevaluate_responses([QUERY] * 2, given)
@@ -254,7 +254,7 @@ class TestBatchEvalRunner:
     @pytest.mark.parametrize("streaming", [False, True])
     def test_it_queries_an_engine(self, client: AsyncPiClient, judge: ScriptedJudge, streaming: bool) -> None:
         """Answers of a real query engine, streamed ones too, with their contexts."""
-        runner = BatchEvalRunner({"pi": PiEvaluator(client, scoring_spec=[POLITE])})
+        runner = BatchEvalRunner({"pi": PiEvaluator([POLITE], client=client)})
         engine = query_engine(streaming=streaming)
         results = in_thread(lambda: runner.evaluate_queries(engine, [QUERY, QUERY]))
         assert [(result.score, result.response) for result in results["pi"]] == [(0.9, ANSWER)] * 2
@@ -263,7 +263,7 @@ class TestBatchEvalRunner:
 
     def test_a_permanent_error_costs_no_waits(self, client: AsyncPiClient) -> None:
         """The runner repeats exceptions after four seconds and more; an invalid result it takes at once."""
-        runner = BatchEvalRunner({"pi": PiEvaluator(client, scoring_spec=[{"question": "Unknown?"}])})
+        runner = BatchEvalRunner({"pi": PiEvaluator([{"question": "Unknown?"}], client=client)})
         started = time.perf_counter()
         results = in_thread(lambda: runner.evaluate_response_strs([QUERY] * 3, [ANSWER] * 3))
         assert time.perf_counter() - started < 3.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,7 +61,7 @@ class Live:
 
 @pytest.fixture
 def scorer(client: AsyncPiClient) -> Iterator[BackgroundScorer]:
-    with BackgroundScorer(client, scoring_spec=RUBRIC, sink=MemorySink()) as scorer:
+    with BackgroundScorer(RUBRIC, client=client, sink=MemorySink()) as scorer:
         yield scorer
 
 
@@ -224,10 +224,29 @@ class TestStreamsAreLeftAlone:
             finally:
                 closed.append(True)
 
-        response = Canned(lambda: StreamingResponse(words())).query(QUERY)
+        behind = words()
+        response = Canned(lambda: StreamingResponse(behind)).query(QUERY)
         assert isinstance(response, StreamingResponse)
         next(response.response_gen)
         response.response_gen.close()
+        assert closed == [True]
+
+    async def test_close_reaches_the_async_stream_behind(self, installed: Live) -> None:
+        """Asynchronous ones too."""
+        closed = []
+
+        async def words() -> AsyncGenerator[str, None]:
+            try:
+                yield "One "
+                yield "week."
+            finally:
+                closed.append(True)
+
+        behind = words()
+        response = await Canned(lambda: AsyncStreamingResponse(behind)).aquery(QUERY)
+        assert isinstance(response, AsyncStreamingResponse)
+        await anext(response.response_gen)
+        await response.response_gen.aclose()
         assert closed == [True]
 
     async def test_early_close_of_an_async_stream_is_incomplete(self, live: Live) -> None:
@@ -417,7 +436,7 @@ class TestInstalling:
 
     def test_two_rubrics_score_every_answer_twice(self, scorer: BackgroundScorer, client: AsyncPiClient) -> None:
         """Two handlers do not hide answers from each other, streamed ones included."""
-        with BackgroundScorer(client, scoring_spec=[{"question": "Is the answer clear?"}]) as second:
+        with BackgroundScorer([{"question": "Is the answer clear?"}], client=client) as second:
             with PiInstrumentationHandler(scorer), PiInstrumentationHandler(second):
                 str(query_engine().query(QUERY))
                 str(query_engine(streaming=True).query(QUERY))
@@ -442,7 +461,7 @@ class TestInstalling:
 def test_a_slow_judge_does_not_slow_queries() -> None:
     """Twenty queries finish in a small part of what their scores will take."""
     with embedded(judge=ScriptedJudge(default=0.5, delay=1.0)) as client:
-        scorer = BackgroundScorer(client, scoring_spec=RUBRIC, max_concurrency=1)
+        scorer = BackgroundScorer(RUBRIC, client=client, max_concurrency=1)
         with PiInstrumentationHandler(scorer) as handler:
             engine = query_engine()
             started = time.perf_counter()

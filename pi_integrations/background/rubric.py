@@ -1,0 +1,98 @@
+"""A spec, checked once, and the client that scores with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from pi_integrations.client import AsyncPiClient, PiClient
+from pi_integrations.client.resources import SpecLike
+from pi_integrations.client.settings import UnscoredPolicy
+from pi_integrations.errors import PiUsageError
+from pi_integrations.models import (
+    AggregationMethod,
+    ScoreRequest,
+    ScoreResult,
+    compose_llm_input,
+    describe,
+    parse_spec,
+    render,
+)
+
+__all__ = ["Rubric"]
+
+
+class Rubric:
+    """Scores exchanges with one spec.
+
+    Args:
+        scoring_spec: A list of questions, or a dimension spec.
+        client: Makes the scores; default an `AsyncPiClient` for the endpoint in the environment.
+        aggregation_method: See `scoring_system.score`.
+        unscored: See `scoring_system.score`.
+
+    Raises:
+        PiUsageError: naming the argument at fault, or when no client is given and no endpoint is configured.
+    """
+
+    def __init__(
+        self,
+        scoring_spec: SpecLike,
+        *,
+        client: PiClient | AsyncPiClient | None,
+        aggregation_method: AggregationMethod | str | None,
+        unscored: UnscoredPolicy | None,
+    ) -> None:
+        if unscored not in (None, "error", "partial"):
+            raise PiUsageError(f"unscored is {unscored!r}; give 'error' or 'partial'")
+        self._template = _template(scoring_spec, aggregation_method)
+        self._unscored = unscored
+        self._client = _asynchronous(client)
+
+    def request(
+        self,
+        llm_input: str,
+        llm_output: str,
+        *,
+        system_prompt: str | None = None,
+        history: Sequence[tuple[str, str]] = (),
+        contexts: Sequence[str] = (),
+        reference: str | None = None,
+    ) -> ScoreRequest:
+        """The request for one exchange; its parts enter the input by `compose_llm_input`.
+
+        Raises:
+            PiUsageError: when input or output is no string, or `contexts` is one.
+        """
+        for name, text in (("llm_input", llm_input), ("llm_output", llm_output)):
+            if not isinstance(text, str):
+                raise PiUsageError(f"{name} is a {type(text).__name__}; give a string")
+        if isinstance(contexts, str):
+            raise PiUsageError("contexts is one string; give a list of passages")
+        llm_input = compose_llm_input(
+            llm_input, system_prompt=system_prompt, history=history, contexts=contexts, reference=reference
+        )
+        return self._template.model_copy(update={"llm_input": llm_input, "llm_output": llm_output})
+
+    async def score(self, request: ScoreRequest) -> ScoreResult:
+        """The scores; raises what `scoring_system.score` raises."""
+        return await self._client.post_score(request, unscored=self._unscored)
+
+
+def _template(scoring_spec: SpecLike, aggregation_method: AggregationMethod | str | None) -> ScoreRequest:
+    values = {"scoring_spec": parse_spec(scoring_spec), "aggregation_method": aggregation_method}
+    try:
+        return ScoreRequest.model_validate({"llm_input": "", "llm_output": "", **values})
+    except ValidationError as error:
+        raise PiUsageError(render(describe(error))) from None
+
+
+def _asynchronous(client: PiClient | AsyncPiClient | None) -> AsyncPiClient:
+    if client is None:
+        return AsyncPiClient()
+    if isinstance(client, PiClient):
+        return client.asynchronous
+    if isinstance(client, AsyncPiClient):
+        return client
+    raise PiUsageError(f"client is a {type(client).__name__}; give a PiClient or an AsyncPiClient")
