@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pi_integrations._version import __version__ as __version__
+    from pi_integrations.background import BackgroundScorer as BackgroundScorer
+    from pi_integrations.background import MemorySink as MemorySink
     from pi_integrations.client import AsyncPiClient as AsyncPiClient
     from pi_integrations.client import ClientSettings as ClientSettings
     from pi_integrations.client import MemoryResultCache as MemoryResultCache
@@ -34,6 +36,7 @@ _HOMES = {
         "client",
     ),
     **dict.fromkeys(("PiConnectionError", "PiError", "PiResponseError", "PiStatusError", "PiUsageError"), "errors"),
+    **dict.fromkeys(("BackgroundScorer", "MemorySink"), "background"),
     "embedded": "local",
     **dict.fromkeys(("DimensionSpec", "Question", "ScoreResult"), "models"),
 }

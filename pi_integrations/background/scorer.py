@@ -13,12 +13,12 @@ from pi_integrations.background.at_exit import drain_at_exit
 from pi_integrations.background.exchange_queue import ExchangeQueue
 from pi_integrations.background.forks import reset_after_fork
 from pi_integrations.background.ledger import ScorerCounts
-from pi_integrations.background.rubric import Rubric
 from pi_integrations.background.sinks import BackgroundScore, MemorySink, ScoreSink, SinkLike, as_sink
 from pi_integrations.background.worker import Exchange
 from pi_integrations.client import AsyncPiClient, PiClient
 from pi_integrations.client.loop_thread import abandon, loop_thread
 from pi_integrations.client.resources import SpecLike
+from pi_integrations.client.rubric import Rubric
 from pi_integrations.client.settings import UnscoredPolicy
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import AggregationMethod

@@ -54,8 +54,10 @@ def score_file(job: Job, endpoint: Endpoint, *, threshold: float | None = None, 
     """
     spec = load_spec(job.spec_path)
     rows = _rows(job)
-    run = _run(job, endpoint, spec)
-    with endpoint.client() as client, OutputFile(job.output, run, overwrite=job.overwrite) as output:
+    with (
+        endpoint.client() as client,
+        OutputFile(job.output, _run(job, endpoint, spec, client), overwrite=job.overwrite) as output,
+    ):
         if output.kept:
             errors().print(f"Going on from {output.kept} rows scored before in {job.output}.", markup=False)
         scored = _Scored(client, spec, job.aggregation_method)
@@ -84,7 +86,7 @@ def _rows(job: Job) -> Iterator[Row]:
     return read_rows(source, format=job.format, columns=job.columns)
 
 
-def _run(job: Job, endpoint: Endpoint, spec: Spec) -> str:
+def _run(job: Job, endpoint: Endpoint, spec: Spec, client: PiClient) -> str:
     plain = (
         spec.model_dump(mode="json") if isinstance(spec, DimensionSpec) else [q.model_dump(mode="json") for q in spec]
     )
@@ -93,7 +95,7 @@ def _run(job: Job, endpoint: Endpoint, spec: Spec) -> str:
         aggregation_method=job.aggregation_method,
         unscored=endpoint.unscored,
         judge=endpoint.judge,
-        base_url=endpoint.base_url,
+        base_url=client.settings.base_url,
     )
 
 

@@ -119,5 +119,5 @@ def _close_in_background(state: _State) -> None:
         return
     try:
         thread.submit(_close_shared(state)).result(_EXIT_SECONDS)
-    except Exception:  # noqa: BLE001 - nobody is left to tell, at exit or in a collection
+    except Exception:
         logger.debug("connections did not close in order", exc_info=True)

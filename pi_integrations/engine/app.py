@@ -12,6 +12,7 @@ from starlette.responses import Response
 from pi_integrations._version import __version__
 from pi_integrations.engine.gate import Gate
 from pi_integrations.engine.judges.choose import choose_judge
+from pi_integrations.engine.judges.protocol import LoadedJudge
 from pi_integrations.engine.routes.answers import error_response
 from pi_integrations.engine.routes.health import health_routes
 from pi_integrations.engine.routes.openapi import describe_bodies
@@ -50,13 +51,18 @@ def create_app(settings: EngineSettings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
+            # A model that cannot be loaded stops the engine from starting, instead of failing the first request.
+            if isinstance(judge, LoadedJudge):
+                await judge.load()
+            await custom.load()
             yield
         finally:
             # A judge given as an object is its maker's to close.
             for resource in (code, custom) if judge is settings.judge else (judge, code, custom):
                 await resource.aclose()
 
-    app = FastAPI(title="Pi engine", version=__version__, lifespan=lifespan)
+    # No interactive pages: they load scripts from elsewhere. The schema is at /openapi.json.
+    app = FastAPI(title="Pi engine", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     for prefix in ("", "/v1"):
         app.include_router(scoring_routes(service, settings.unscored), prefix=prefix, include_in_schema=not prefix)
         app.include_router(health_routes(judge), prefix=prefix, include_in_schema=not prefix)

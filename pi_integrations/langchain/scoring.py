@@ -6,23 +6,13 @@ import asyncio
 import threading
 from typing import Any
 
-from pydantic import ValidationError
-
 from pi_integrations.client import AsyncPiClient, PiClient
 from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.resources import SpecLike
+from pi_integrations.client.rubric import as_async, checked_policy, request_template
 from pi_integrations.client.settings import UnscoredPolicy
-from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.exchange import Exchange
-from pi_integrations.models import (
-    AggregationMethod,
-    DimensionSpec,
-    ScoreRequest,
-    ScoreResult,
-    describe,
-    parse_spec,
-    render,
-)
+from pi_integrations.models import AggregationMethod, DimensionSpec, ScoreResult
 
 __all__ = ["Scoring"]
 
@@ -50,12 +40,11 @@ class Scoring:
         aggregation_method: AggregationMethod | str | None = None,
         unscored: UnscoredPolicy | None = None,
     ) -> None:
-        self.spec = parse_spec(scoring_spec)
-        self.aggregation_method = _checked_method(self.spec, aggregation_method)
-        if unscored not in (None, "error", "partial"):
-            raise PiUsageError(f"unscored is {unscored!r}; give 'error' or 'partial'")
-        self.unscored = unscored
-        self._client = _asynchronous(client)
+        template = request_template(scoring_spec, aggregation_method)
+        self.spec = template.scoring_spec
+        self.aggregation_method = template.aggregation_method
+        self.unscored = checked_policy(unscored)
+        self._client = as_async(client)
 
     @property
     def client(self) -> AsyncPiClient:
@@ -111,19 +100,3 @@ class Scoring:
             "kwargs": exchange.kwargs,
             "unscored": self.unscored,
         }
-
-
-def _checked_method(spec: Any, method: AggregationMethod | str | None) -> AggregationMethod | None:
-    try:
-        request = ScoreRequest(llm_input="", llm_output="", scoring_spec=spec, aggregation_method=method)
-    except ValidationError as error:
-        raise PiUsageError(render(describe(error))) from None
-    return request.aggregation_method
-
-
-def _asynchronous(client: AsyncPiClient | PiClient | None) -> AsyncPiClient | None:
-    if isinstance(client, PiClient):
-        return client.asynchronous
-    if client is None or isinstance(client, AsyncPiClient):
-        return client
-    raise PiUsageError(f"client is a {type(client).__name__}; give a PiClient or an AsyncPiClient")

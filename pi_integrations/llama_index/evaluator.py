@@ -9,10 +9,10 @@ from llama_index.core.base.response.schema import RESPONSE_TYPE
 from llama_index.core.evaluation import BaseEvaluator
 from llama_index.core.prompts.mixin import PromptDictType
 
-from pi_integrations.background.rubric import Rubric
 from pi_integrations.client import AsyncPiClient, PiClient
 from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.resources import SpecLike
+from pi_integrations.client.rubric import Rubric
 from pi_integrations.client.settings import UnscoredPolicy
 from pi_integrations.errors import PiError, PiUsageError
 from pi_integrations.llama_index.evaluation import PiEvaluationResult, evaluation_of

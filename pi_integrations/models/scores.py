@@ -35,6 +35,8 @@ class QuestionProvenance(_Response):
     """The reading that made it: logits, logprobs, structured, code, model, baseline, scripted or cache."""
     read: str | None = None
     """For `cache`: the reading that made the stored verdict."""
+    model: str | None = None
+    """For `model`: fingerprint of the registered model."""
     explanation: str | None = None
     """The judge's or the code's own words, where it gave any."""
 

@@ -81,7 +81,8 @@ _CUES = (
 )
 # A concise answer is a short one: these turn the weight of length round.
 _SHORT = re.compile(r"\b(?:concise|brief|short\b|succinct|to the point)", re.IGNORECASE)
-# These turn the weight of what the question names round.
+# These turn the weight of words that the question shares with the output round; "warm, without blaming" still asks for
+# warmth, so cues stay.
 _NEGATED = re.compile(r"\b(?:avoid|without|free (?:of|from)|refrain|never|no)\b", re.IGNORECASE)
 
 
@@ -191,7 +192,7 @@ def _score(features: _Features, question: str) -> float:
         _CUT_SHORT * features.cut_short,
         _REFUSED * features.refused,
         _EMPTY * features.empty,
-        *(direction * _CUE * (2 * getattr(features, feature) - 1) for feature in sorted(cues)),
+        *(_CUE * (2 * getattr(features, feature) - 1) for feature in sorted(cues)),
     ]
     return 1 / (1 + math.exp(-math.fsum(terms)))
 

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from pi_integrations.models import Usage
 
-__all__ = ["Exchange", "Judge", "Method", "Verdict"]
+__all__ = ["Exchange", "Judge", "LoadedJudge", "Method", "Verdict"]
 
 Method = Literal["logits", "logprobs", "structured", "code", "model", "baseline", "scripted"]
 
@@ -77,4 +77,13 @@ class Judge(Protocol):
 
     async def aclose(self) -> None:
         """Releases what the judge holds; called once, when the engine stops."""
+        ...
+
+
+@runtime_checkable
+class LoadedJudge(Judge, Protocol):
+    """A judge with something to load before its first answer; the engine calls `load` once, when it starts."""
+
+    async def load(self) -> None:
+        """Returns when the judge is ready; raises PiUsageError when it never will be."""
         ...

@@ -43,6 +43,10 @@ class CustomScorer(Protocol):
         """The verdict of one registered model."""
         ...
 
+    def fingerprint(self, model_id: str) -> str:
+        """Identifies the model's weights and how its score is read."""
+        ...
+
 
 class ScoringFailed(Exception):
     """A question has no score and the policy, or the lack of any other score, makes that an error.
@@ -60,6 +64,7 @@ class ScoringFailed(Exception):
 class _Outcome:
     verdict: Verdict
     cached: bool = False
+    model: str | None = None
 
 
 class ScoreService:
@@ -114,7 +119,12 @@ class ScoreService:
     async def _other(self, leaf: Leaf, exchange: Exchange, kwargs: Mapping[str, Any]) -> _Outcome:
         if leaf.scoring_type is ScoringType.PYTHON_CODE:
             return _Outcome(await self._code.score(leaf.python_code or "", exchange, kwargs))
-        return _Outcome(await self._custom.score(leaf.custom_model_id or "", leaf.text, exchange))
+        model_id = leaf.custom_model_id or ""
+        try:
+            verdict = await self._custom.score(model_id, leaf.text, exchange)
+            return _Outcome(verdict, model=self._custom.fingerprint(model_id))
+        except PiUsageError as error:  # the model's configuration, with its remedy
+            return _Outcome(Verdict.unscored(str(error), method="model"))
 
     async def _judged(self, exchange: Exchange, questions: Sequence[str]) -> dict[str, _Outcome]:
         """An outcome per distinct question; only those not in the cache are asked."""
@@ -192,6 +202,8 @@ def _provenance(rubric: Rubric, outcomes: Sequence[_Outcome]) -> dict[str, Any]:
 def _made(outcome: _Outcome) -> dict[str, str]:
     verdict = outcome.verdict
     made = {"method": "cache", "read": verdict.method} if outcome.cached else {"method": str(verdict.method)}
+    if outcome.model:
+        made["model"] = outcome.model
     if verdict.explanation:
         made["explanation"] = verdict.explanation
     return made

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from pi_integrations.client import AsyncPiClient, PiClient
+from pi_integrations.client.client import AsyncPiClient
 from pi_integrations.client.resources import SpecLike
 from pi_integrations.client.settings import UnscoredPolicy
+from pi_integrations.client.sync import PiClient
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import (
     AggregationMethod,
@@ -20,7 +21,7 @@ from pi_integrations.models import (
     render,
 )
 
-__all__ = ["Rubric"]
+__all__ = ["Rubric", "as_async", "checked_policy", "request_template"]
 
 
 class Rubric:
@@ -44,11 +45,9 @@ class Rubric:
         aggregation_method: AggregationMethod | str | None,
         unscored: UnscoredPolicy | None,
     ) -> None:
-        if unscored not in (None, "error", "partial"):
-            raise PiUsageError(f"unscored is {unscored!r}; give 'error' or 'partial'")
-        self._template = _template(scoring_spec, aggregation_method)
-        self._unscored = unscored
-        self._client = _asynchronous(client)
+        self._template = request_template(scoring_spec, aggregation_method)
+        self._unscored = checked_policy(unscored)
+        self._client = as_async(client) or AsyncPiClient()
 
     def request(
         self,
@@ -80,7 +79,12 @@ class Rubric:
         return await self._client.post_score(request, unscored=self._unscored)
 
 
-def _template(scoring_spec: SpecLike, aggregation_method: AggregationMethod | str | None) -> ScoreRequest:
+def request_template(scoring_spec: SpecLike, aggregation_method: AggregationMethod | str | None) -> ScoreRequest:
+    """A request with the spec and the mean checked, and both texts empty.
+
+    Raises:
+        PiUsageError: naming the field at fault.
+    """
     values = {"scoring_spec": parse_spec(scoring_spec), "aggregation_method": aggregation_method}
     try:
         return ScoreRequest.model_validate({"llm_input": "", "llm_output": "", **values})
@@ -88,11 +92,25 @@ def _template(scoring_spec: SpecLike, aggregation_method: AggregationMethod | st
         raise PiUsageError(render(describe(error))) from None
 
 
-def _asynchronous(client: PiClient | AsyncPiClient | None) -> AsyncPiClient:
-    if client is None:
-        return AsyncPiClient()
+def checked_policy(unscored: UnscoredPolicy | None) -> UnscoredPolicy | None:
+    """`unscored`, if it is one.
+
+    Raises:
+        PiUsageError: naming the two there are.
+    """
+    if unscored not in (None, "error", "partial"):
+        raise PiUsageError(f"unscored is {unscored!r}; give 'error' or 'partial'")
+    return unscored
+
+
+def as_async(client: PiClient | AsyncPiClient | None) -> AsyncPiClient | None:
+    """The async client that `client` is or stands on; None for none.
+
+    Raises:
+        PiUsageError: when it is something else.
+    """
     if isinstance(client, PiClient):
         return client.asynchronous
-    if isinstance(client, AsyncPiClient):
+    if client is None or isinstance(client, AsyncPiClient):
         return client
     raise PiUsageError(f"client is a {type(client).__name__}; give a PiClient or an AsyncPiClient")
