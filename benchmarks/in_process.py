@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
+import gc
 import pstats
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 from _tables import print_table
 
@@ -83,12 +84,18 @@ async def profile(client: AsyncPiClient, calls: int) -> list[list[str]]:
     return [[room, f"{own / total:.0%}"] for room, own in sorted(rooms.items(), key=lambda item: -item[1])]
 
 
-async def rounds(
-    client: AsyncPiClient, calls: int, count: int
-) -> AsyncIterator[tuple[int, tuple[float, float, float]]]:
-    for _ in range(count):
+async def table(client: AsyncPiClient, calls: int, rounds: int) -> list[list[str]]:
+    """A row per number in flight, medians over the rounds."""
+    seen: dict[int, list[tuple[float, float, float]]] = {}
+    for _ in range(rounds):
         for in_flight in IN_FLIGHT:
-            yield in_flight, await measure(client, calls, in_flight)
+            seen.setdefault(in_flight, []).append(await measure(client, calls, in_flight))
+    rows = []
+    for in_flight, figures in seen.items():
+        cpu, p50, p99 = (statistics.median(column) for column in zip(*figures, strict=True))
+        bound = 1.5 * in_flight * cpu / 1e3
+        rows.append([f"{in_flight}", f"{cpu:.0f}", *(f"{ms:.2f}" for ms in (p50, p99, bound, p99 / bound))])
+    return rows
 
 
 async def main() -> None:
@@ -99,18 +106,13 @@ async def main() -> None:
     settings = EngineSettings(judge=ScriptedJudge(default=0.7, record=False))
     async with embedded(settings=settings, max_concurrency=100) as client:
         await measure(client, 200, 8)
-        seen: dict[int, list[tuple[float, float, float]]] = {}
-        async for in_flight, figures in rounds(client, options.calls, options.rounds):
-            seen.setdefault(in_flight, []).append(figures)
-        table = []
-        for in_flight, figures in seen.items():
-            cpu, p50, p99 = (statistics.median(column) for column in zip(*figures, strict=True))
-            bound = 1.5 * in_flight * cpu / 1e3
-            table.append(
-                [f"{in_flight}", f"{cpu:.0f}", f"{p50:.2f}", f"{p99:.2f}", f"{bound:.2f}", f"{p99 / bound:.2f}"]
-            )
         header = ["in flight", "CPU µs", "p50 ms", "p99 ms", "bound ms", "p99 / bound"]
-        print_table(f"In process, scripted judge, five questions (median of {options.rounds} rounds)", header, table)
+        title = f"In process, scripted judge, five questions (median of {options.rounds} rounds)"
+        print_table(title, header, await table(client, options.calls, options.rounds))
+        # A full collection walks everything the process ever imported; `serve` freezes that, a library must not.
+        gc.collect()
+        gc.freeze()
+        print_table(f"{title}, after gc.freeze()", header, await table(client, options.calls, options.rounds))
         print_table("Where the background loop's time goes (profiled)", ["room", "share"], await profile(client, 2000))
 
 
