@@ -6,6 +6,7 @@ loopback, an Origin must be loopback too, and bodies must be `application/json`,
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -22,6 +23,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+_BODY_SECONDS = 60.0
 _OPEN_PATHS = frozenset({"/healthz", "/v1/healthz"})
 
 
@@ -49,30 +51,32 @@ class Gate:
         headers = _headers(scope)
         request_id = headers.get("x-request-id", "")[:128] or uuid.uuid4().hex
         send = _with_request_id(send, request_id)
-        try:
-            body = await self._admit(scope["path"], scope, headers, receive)
-        except _Refused as refused:
-            await _answer(send, refused)
-            return
         self._in_flight += 1
         try:
+            body = await self._admitted_body(scope, headers, receive)
             await self._app(scope, _replay(body, receive), send)
+        except _Refused as refused:
+            await _answer(send, refused)
         finally:
             self._in_flight -= 1
 
-    async def _admit(
-        self, path: str, scope: MutableMapping[str, Any], headers: dict[str, str], receive: Receive
-    ) -> bytes:
-        if path in _OPEN_PATHS:
+    async def _admitted_body(self, scope: MutableMapping[str, Any], headers: dict[str, str], receive: Receive) -> bytes:
+        """The body of a request that may pass, read whole; empty for methods that have none."""
+        if scope["path"] in _OPEN_PATHS:
             return b""
         self._check_caller(scope, headers)
         if scope["method"] not in ("POST", "PUT", "PATCH"):
             return b""
         if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
             raise _Refused(415, "send the body as JSON, with the header content-type: application/json")
-        if self._in_flight >= self._settings.max_in_flight:
-            raise _Refused(429, f"{self._in_flight} requests are in flight already", **{"retry-after": "1"})
-        return await self._body(headers, receive)
+        if self._in_flight > self._settings.max_in_flight:
+            limit = self._settings.max_in_flight
+            raise _Refused(429, f"{limit} requests are in flight already", **{"retry-after": "1"})
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                return await self._body(headers, receive)
+        except TimeoutError:
+            raise _Refused(408, f"the body did not arrive within {_BODY_SECONDS:g} s; send it again") from None
 
     def _check_caller(self, scope: MutableMapping[str, Any], headers: dict[str, str]) -> None:
         if self._digests:
@@ -163,7 +167,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 async def _answer(send: Send, refused: _Refused) -> None:
     body = json.dumps({"detail": refused.detail}).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body)), **refused.headers}
-    if refused.status != 429:
+    if refused.status not in (408, 429):
         headers["x-should-retry"] = "false"
     pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": refused.status, "headers": pairs})
