@@ -203,6 +203,18 @@ def test_counts_add_up_from_many_threads_and_short_lived_loops(client: AsyncPiCl
         assert scorer.counts() == ScorerCounts(submitted=200, scored=200)
 
 
+def test_work_is_taken_up_without_a_flush(client: AsyncPiClient) -> None:
+    """At once, and after a time without any."""
+    with BackgroundScorer(RUBRIC, client=client) as scorer:
+        for quiet in (0.0, 0.1, 1.3):
+            time.sleep(quiet)
+            scorer.submit(llm_input="Hello?", llm_output="Good day")
+            deadline = time.monotonic() + 5
+            while scorer.counts().pending and time.monotonic() < deadline:
+                time.sleep(0.005)
+        assert scorer.counts() == ScorerCounts(submitted=3, scored=3)
+
+
 def test_concurrency_is_bounded() -> None:
     """The judge never has more than max_concurrency exchanges at a time, and gets that many."""
     judge = CountingJudge(delay=0.02)
@@ -346,7 +358,7 @@ from pi_integrations.background import BackgroundScorer
 from pi_integrations.testing import ScriptedJudge
 
 def shown(score):
-    print("scored", score.llm_output, flush=True)
+    os.write(1, f"scored {score.llm_output}{os.linesep}".encode())
 
 def scorer(delay, sink=shown, **given):
     client = embedded(judge=ScriptedJudge(default=0.5, delay=delay)).client()

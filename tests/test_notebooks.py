@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,24 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "cookbook").rglob("*.ipynb"))
 
 
 def shown(notebook: Any) -> list[list[tuple[str, str]]]:
-    """What each code cell shows: streams and results as (kind, text)."""
-    return [[_text(output) for output in cell.outputs] for cell in notebook.cells if cell.cell_type == "code"]
+    """What each code cell shows: streams, pictures and results as (kind, text)."""
+    return [_whole(map(_text, cell.outputs)) for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def _text(output: Any) -> tuple[str, str]:
-    return output.get("name", output.output_type), output.get("text") or output.get("data", {}).get("text/plain", "")
+    data = output.get("data", {})
+    text = output.get("text") or data.get("image/svg+xml") or data.get("text/plain", "")
+    return output.get("name", output.output_type), text
+
+
+def _whole(outputs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """With streams in one piece, which a busy kernel sends in several."""
+    whole: list[tuple[str, str]] = []
+    for kind, text in outputs:
+        if whole and whole[-1][0] == kind and kind in ("stdout", "stderr"):
+            text = whole.pop()[1] + text
+        whole.append((kind, text))
+    return whole
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

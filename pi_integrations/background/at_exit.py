@@ -34,15 +34,20 @@ def drain_at_exit(thing: Drainable) -> None:
     _drainables[thing] = thing.exit_timeout
 
 
+def _last_made_first() -> list[tuple[Drainable, float]]:
+    # A scorer is made after its sinks, and needs them until it is done.
+    return list(_drainables.items())[::-1]
+
+
 def _flush_all() -> None:
-    for thing, seconds in list(_drainables.items()):
+    for thing, seconds in _last_made_first():
         started = time.monotonic()
         thing.flush(seconds)
         _drainables[thing] = max(seconds - (time.monotonic() - started), 0.0)
 
 
 def _close_all() -> None:
-    for thing, seconds in list(_drainables.items()):
+    for thing, seconds in _last_made_first():
         thing.close(seconds)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from pi_integrations.background.ledger import Ledger
 from pi_integrations.background.once import WarnOnce, kind_of
-from pi_integrations.background.sinks import BackgroundScore, ScoreSink
+from pi_integrations.background.sink_group import SinkGroup
+from pi_integrations.background.sinks import BackgroundScore
 from pi_integrations.background.worker import Exchange, Job, Worker
 
 __all__ = ["ExchangeQueue"]
@@ -18,11 +19,11 @@ logger = logging.getLogger("pi_integrations.background")
 
 
 class ExchangeQueue:
-    """Takes exchanges, has them scored, gives the scores to the sink, and keeps the book.
+    """Takes exchanges, has them scored, gives the scores to the sinks, and keeps the book.
 
     Args:
         score: Makes the coroutine that scores one exchange; it runs on the LoopThread.
-        sink: Takes the scores, on the worker's thread.
+        sinks: Take the scores, on the worker's thread.
         capacity: Exchanges waiting or being scored at a time.
         max_concurrency: Scores asked for at a time.
     """
@@ -30,20 +31,20 @@ class ExchangeQueue:
     def __init__(
         self,
         score: Callable[[Exchange], Coroutine[Any, Any, BackgroundScore]],
-        sink: ScoreSink,
+        sinks: SinkGroup,
         *,
         capacity: int,
         max_concurrency: int,
     ) -> None:
         self.ledger = Ledger(capacity)
         self._capacity = capacity
-        self._sink = sink
+        self._sinks = sinks
         self._worker = Worker(score, self._finish, max_concurrency)
         self._warn = WarnOnce(logger)
 
     @property
     def thread(self) -> object:
-        """The thread that calls the sink; None before the first exchange."""
+        """The thread that calls the sinks; None before the first exchange."""
         return self._worker.thread
 
     def put(self, exchange: Callable[[], Exchange]) -> bool:
@@ -58,6 +59,16 @@ class ExchangeQueue:
             self._fail(ticket, error)
             return False
         return True
+
+    def look(self) -> None:
+        """Makes the worker take what is there now, not a moment later."""
+        self._worker.look()
+
+    def refuse(self, error: Exception) -> None:
+        """Counts an exchange that could not even be looked at as failed, and logs why."""
+        ticket = self.ledger.admit()
+        if ticket is not None:
+            self._fail(ticket, error)
 
     def stop(self) -> None:
         """Drops what has no scores yet, and ends the thread; whatever comes later is dropped."""
@@ -79,12 +90,20 @@ class ExchangeQueue:
     def _finish(self, job: Job, future: Future[BackgroundScore]) -> None:
         try:
             score = future.result()
-            if self.ledger.is_open(job.ticket):
-                self._sink.write(score)
-        except Exception as error:  # noqa: BLE001 (a sink may raise anything; counted and logged)
+        except Exception as error:  # noqa: BLE001 (whatever a client raises; counted and logged)
             self._fail(job.ticket, error)
         else:
-            self.ledger.settle(job.ticket, scored=True)
+            if self.ledger.is_open(job.ticket):
+                self._hand_on(job.ticket, score)
+
+    def _hand_on(self, ticket: int, score: BackgroundScore) -> None:
+        taken = True
+        for place, error in self._sinks.write(score):
+            taken = False
+            name = type(self._sinks.sinks[place]).__name__
+            what = f"A sink of a background scorer failed: {name}: {type(error).__name__}: {error}"
+            self._warn((place, kind_of(error)), what, error)
+        self.ledger.settle(ticket, scored=taken)
 
     def _fail(self, ticket: int, error: Exception) -> None:
         if self.ledger.is_open(ticket):

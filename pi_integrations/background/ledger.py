@@ -17,12 +17,13 @@ class ScorerCounts:
     At any moment `submitted == scored + failed + dropped + pending`.
 
     Attributes:
-        submitted: Exchanges given to `submit` and chosen by sampling.
-        scored: Scored, and taken by the sink.
-        failed: Got no score, retries included; or the sink raised.
+        submitted: Exchanges given to `submit` that were neither filtered nor sampled out.
+        scored: Scored, and taken by every sink.
+        failed: Got no score, retries included; or a sink raised.
         dropped: Never scored, because the queue was full, the scorer closed, or the interpreter left.
         pending: Waiting for a score, or being scored.
         sampled_out: Left out by sampling; not part of `submitted`.
+        filtered_out: Left out by name or tags, before sampling; not part of `submitted`.
     """
 
     submitted: int = 0
@@ -31,6 +32,7 @@ class ScorerCounts:
     dropped: int = 0
     pending: int = 0
     sampled_out: int = 0
+    filtered_out: int = 0
 
 
 class Ledger:
@@ -48,7 +50,8 @@ class Ledger:
         self._open: OrderedDict[int, None] = OrderedDict()
         self._waiters: list[tuple[int, Future[None]]] = []
         self._closed = False
-        self._submitted = self._scored = self._failed = self._dropped = self._sampled_out = 0
+        self._submitted = self._scored = self._failed = self._dropped = 0
+        self._sampled_out = self._filtered_out = 0
 
     @property
     def closed(self) -> bool:
@@ -65,10 +68,15 @@ class Ledger:
             self._open[self._submitted] = None
             return self._submitted
 
-    def leave_out(self) -> None:
+    def sample_out(self) -> None:
         """Counts one that sampling left out."""
         with self._lock:
             self._sampled_out += 1
+
+    def filter_out(self) -> None:
+        """Counts one that the filters left out."""
+        with self._lock:
+            self._filtered_out += 1
 
     def is_open(self, ticket: int) -> bool:
         """Whether `ticket` is neither settled nor dropped."""
@@ -109,6 +117,15 @@ class Ledger:
         _notify(done)
         return future
 
+    def wait(self, timeout: float | None) -> bool:
+        """Whether every ticket handed out so far was closed within `timeout` seconds."""
+        settled = self.settled()
+        try:
+            settled.result(timeout)
+        except TimeoutError:
+            self.forget(settled)
+        return settled.done()
+
     def forget(self, future: Future[None]) -> None:
         """Nobody waits for `future` any more."""
         with self._lock:
@@ -132,6 +149,7 @@ class Ledger:
                 dropped=self._dropped,
                 pending=len(self._open),
                 sampled_out=self._sampled_out,
+                filtered_out=self._filtered_out,
             )
 
 

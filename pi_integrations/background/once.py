@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable
 
+from pi_integrations.errors import PiError
+
 __all__ = ["WarnOnce", "kind_of"]
 
 
@@ -22,11 +24,15 @@ class WarnOnce:
         self._seen: dict[Hashable, object] = {}
 
     def __call__(self, kind: Hashable, message: str, error: BaseException | None = None) -> None:
-        """Logs `message`, with the traceback of `error`, when it is the first of its `kind`."""
+        """Logs `message` when it is the first of its `kind`, with the traceback of `error` unless it is one of ours.
+
+        Our own errors say all there is to know, and a traceback would keep the exchange that it came from.
+        """
         mark = object()
+        trace = None if isinstance(error, PiError) else error
         # setdefault is atomic: of two threads with the same kind, one finds its own mark.
         if self._seen.setdefault(kind, mark) is mark:
-            self._logger.warning("%s More of this kind are counted, not logged.", message, exc_info=error)
+            self._logger.warning("%s More of this kind are counted, not logged.", message, exc_info=trace)
 
 
 def kind_of(error: BaseException) -> Hashable:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 from pi_integrations.background.at_exit import drain_at_exit
 from pi_integrations.background.exchange_queue import ExchangeQueue
+from pi_integrations.background.filters import ExchangeFilter, Names, Tags
 from pi_integrations.background.forks import reset_after_fork
 from pi_integrations.background.ledger import ScorerCounts
-from pi_integrations.background.sinks import BackgroundScore, MemorySink, ScoreSink, SinkLike, as_sink
+from pi_integrations.background.sink_group import SinkGroup, SinksLike
+from pi_integrations.background.sinks import BackgroundScore, MemorySink, ScoreSink
 from pi_integrations.background.worker import Exchange
 from pi_integrations.client import AsyncPiClient, PiClient
 from pi_integrations.client.loop_thread import abandon, loop_thread
@@ -22,6 +26,7 @@ from pi_integrations.client.rubric import Rubric
 from pi_integrations.client.settings import UnscoredPolicy
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import AggregationMethod
+from pi_integrations.telemetry import current_span_context, linked_to
 
 __all__ = ["BackgroundScorer"]
 
@@ -38,9 +43,12 @@ class BackgroundScorer:
         scoring_spec: The rubric: a list of questions, or a dimension spec.
         client: Makes the scores; its retries, limits and cache apply, and it stays open. Default: a client for the
             endpoint in the environment.
-        sink: Takes the scores: an object with `write(score)`, or a function of the score, called in a thread of the
-            scorer's own; default a `MemorySink`.
-        sample_rate: Share of exchanges to score, in [0, 1]; default 1.
+        sink: Takes the scores: an object with `write(score)`, a function of the score, or a list of these, called in a
+            thread of the scorer's own; default a `MemorySink`. A sink that fails costs the others nothing.
+        sample_rate: Share of exchanges to score, in [0, 1], of those that the filters let through; default 1.
+        names: Score only exchanges of these names, or of a name for which this function is true; default all.
+        tags: Score only those with one of these tags, or with tags for which this function is true; default all.
+        exclude_tags: Score none that has one of these tags, or tags for which this function is true; default none.
         max_queue: Exchanges waiting or being scored at a time; default 10,000. Their texts stay in memory.
         max_concurrency: Scores asked for at a time; default 8.
         exit_timeout: Seconds that queued work may hold up the exit of the interpreter; default 5.
@@ -69,8 +77,11 @@ class BackgroundScorer:
         scoring_spec: SpecLike,
         *,
         client: PiClient | AsyncPiClient | None = None,
-        sink: SinkLike | None = None,
+        sink: SinksLike | None = None,
         sample_rate: float = 1.0,
+        names: Names | None = None,
+        tags: Tags | None = None,
+        exclude_tags: Tags | None = None,
         max_queue: int = 10_000,
         max_concurrency: int = 8,
         exit_timeout: float = 5.0,
@@ -78,19 +89,33 @@ class BackgroundScorer:
         unscored: UnscoredPolicy | None = None,
     ) -> None:
         _check(sample_rate, max_queue, max_concurrency, exit_timeout)
-        self.sink: ScoreSink = as_sink(MemorySink() if sink is None else sink)
+        self._sinks = SinkGroup(MemorySink() if sink is None else sink)
         self.exit_timeout = exit_timeout
         self._rubric = Rubric(scoring_spec, client=client, aggregation_method=aggregation_method, unscored=unscored)
+        self._wanted = ExchangeFilter(names=names, tags=tags, exclude_tags=exclude_tags)
         self._sample_rate = sample_rate
+        # Not the module's generator: an application that seeds that one gets the numbers it expects.
+        self._random = random.Random()
         self._limits = {"capacity": max_queue, "max_concurrency": max_concurrency}
-        self._queue = ExchangeQueue(self._score, self.sink, **self._limits)
+        self._queue = ExchangeQueue(self._score, self._sinks, **self._limits)
         reset_after_fork(self)
         drain_at_exit(self)
 
     def start_over(self) -> None:
         """Empties the queue and sets the counts to 0; called in a forked child."""
         abandon(self._queue)
-        self._queue = ExchangeQueue(self._score, self.sink, **self._limits)
+        self._queue = ExchangeQueue(self._score, self._sinks, **self._limits)
+        self._random = random.Random()
+
+    @property
+    def sink(self) -> ScoreSink:
+        """The first of the sinks."""
+        return self._sinks.sinks[0]
+
+    @property
+    def sinks(self) -> tuple[ScoreSink, ...]:
+        """Everything that takes the scores."""
+        return self._sinks.sinks
 
     def submit(
         self,
@@ -101,9 +126,11 @@ class BackgroundScorer:
         history: Sequence[tuple[str, str]] = (),
         contexts: Sequence[str] = (),
         reference: str | None = None,
+        name: str | None = None,
+        tags: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Whether the exchange was queued: False when sampling left it out, or it was dropped.
+        """Whether the exchange was queued: False when the filters or sampling left it out, or it was dropped.
 
         Args:
             llm_input: What the application was asked.
@@ -112,24 +139,48 @@ class BackgroundScorer:
             history: Earlier turns as `(role, text)`, oldest first.
             contexts: Retrieved passages, best first.
             reference: A known good answer.
-            metadata: Handed to the sink with the score.
+            name: What made the answer, such as the name of a chain or an agent; the filters and the sinks see it.
+            tags: Whatever else says which traffic this is; the filters and the sinks see them.
+            metadata: Handed to the sinks with the score.
         """
-        if random.random() >= self._sample_rate:
-            self._queue.ledger.leave_out()
+        if not self._chosen(name, tags):
             return False
+        span = current_span_context()
 
         def exchange() -> Exchange:
             parts: dict[str, Any] = {"system_prompt": system_prompt, "reference": reference}
             parts["history"] = tuple(history)
             parts["contexts"] = contexts if isinstance(contexts, str) else tuple(contexts)
-            return Exchange(llm_input, llm_output, parts, dict(metadata or {}))
+            return Exchange(llm_input, llm_output, parts, dict(metadata or {}), name, tuple(tags), span)
 
         return self._queue.put(exchange)
 
+    def _chosen(self, name: str | None, tags: Sequence[str]) -> bool:
+        try:
+            wanted = self._wanted(name, tags)
+        except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
+            self._queue.refuse(error)
+            return False
+        if not wanted:
+            self._queue.ledger.filter_out()
+        elif self._random.random() >= self._sample_rate:
+            self._queue.ledger.sample_out()
+            wanted = False
+        return wanted
+
     async def _score(self, exchange: Exchange) -> BackgroundScore:
         request = self._rubric.request(exchange.llm_input, exchange.llm_output, **exchange.parts)
-        result = await self._rubric.score(request)
-        return BackgroundScore(request.llm_input, request.llm_output, result, exchange.metadata)
+        with linked_to(exchange.span):
+            result = await self._rubric.score(request)
+        return BackgroundScore(
+            request.llm_input,
+            request.llm_output,
+            result,
+            exchange.metadata,
+            name=exchange.name,
+            tags=exchange.tags,
+            span=exchange.span,
+        )
 
     def counts(self) -> ScorerCounts:
         """What became of everything so far; `submitted == scored + failed + dropped + pending`."""
@@ -138,31 +189,32 @@ class BackgroundScorer:
     def flush(self, timeout: float | None = None) -> bool:
         """Whether everything submitted so far was scored, failed or dropped within `timeout` seconds.
 
-        Without a timeout it waits as long as that takes, which the client's retry policy bounds. It blocks: in a
-        coroutine, await `aflush`.
+        A `QueuedSink` is flushed too. Without a timeout it waits as
+        long as that takes, which the client's retry policy bounds. It blocks: in a coroutine, await `aflush`.
 
         Raises:
             PiUsageError: in a sink or on the background loop, where it would wait for itself.
         """
         if threading.current_thread() in (self._queue.thread, loop_thread().thread):
             raise PiUsageError("flush was called by a sink or on the background loop, where it would wait for itself")
-        settled = self._queue.ledger.settled()
-        try:
-            settled.result(timeout)
-        except TimeoutError:
-            self._queue.ledger.forget(settled)
-        return settled.done()
+        started = time.monotonic()
+        self._queue.look()
+        settled = self._queue.ledger.wait(timeout)
+        return self._sinks.flush(_left(timeout, started)) and settled
 
     async def aflush(self, timeout: float | None = None) -> bool:
         """`flush`, without blocking the event loop."""
+        started = time.monotonic()
+        self._queue.look()
         settled = self._queue.ledger.settled()
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(settled), timeout)
-        except TimeoutError:
-            return settled.done()
-        finally:
-            self._queue.ledger.forget(settled)
-        return True
+        with suppress(TimeoutError):
+            try:
+                await asyncio.wait_for(asyncio.wrap_future(settled), timeout)
+            finally:
+                self._queue.ledger.forget(settled)
+        if self._sinks.has_queues:
+            return await asyncio.to_thread(self._sinks.flush, _left(timeout, started)) and settled.done()
+        return settled.done()
 
     def close(self, timeout: float | None = 0.0) -> None:
         """Waits up to `timeout` seconds for what was submitted, drops the rest, and stops; later exchanges are dropped.
@@ -195,6 +247,10 @@ class BackgroundScorer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.counts()})"
+
+
+def _left(timeout: float | None, started: float) -> float | None:
+    return None if timeout is None else max(timeout - (time.monotonic() - started), 0.0)
 
 
 def _check(sample_rate: float, max_queue: int, max_concurrency: int, exit_timeout: float) -> None:

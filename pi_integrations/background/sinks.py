@@ -6,10 +6,13 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import ScoreResult
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
 
 __all__ = ["BackgroundScore", "CallableSink", "MemorySink", "ScoreSink", "SinkLike", "as_sink"]
 
@@ -22,13 +25,20 @@ class BackgroundScore:
         llm_input: The input as it was scored: contexts and whatever else belongs to the exchange are in it.
         llm_output: The answer that was scored.
         result: The scores.
-        metadata: What came with `submit`, untouched.
+        metadata: What came with `submit`, untouched. The handlers of this package put `run_id` there, and where they
+            know them `trace_id` and `response_id`, as strings.
+        name: What made the answer, as given to `submit`.
+        tags: Its tags, as given to `submit`.
+        span: OpenTelemetry context of the span that was current at `submit`; None where there was none.
     """
 
     llm_input: str
     llm_output: str
     result: ScoreResult
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    tags: tuple[str, ...] = ()
+    span: SpanContext | None = None
 
 
 @runtime_checkable

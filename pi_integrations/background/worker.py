@@ -1,6 +1,7 @@
 """The thread of a background scorer: starts scores on the background loop, a few at a time, and hands them on.
 
-The application's side is one `put` on a `SimpleQueue`: no system call, no lock that a slow part could hold.
+The application's side is one `append` to a deque: no lock, and no system call while there is traffic, since waking a
+thread costs more than all the rest. The worker looks for itself, and must be woken only after a quiet second.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
-from queue import SimpleQueue
-from typing import Any
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pi_integrations.background.sinks import BackgroundScore
 from pi_integrations.client.loop_thread import loop_thread
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+
 __all__ = ["Exchange", "Job", "Worker"]
 
+_LOOK_EVERY = 0.02
+_QUIET_LOOKS = 50
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+
+class Exchange(NamedTuple):
     """What an application was asked and what it answered.
 
     Attributes:
@@ -29,26 +34,37 @@ class Exchange:
         llm_output: The answer.
         parts: What `compose_llm_input` adds to the question; composed only when it is scored.
         metadata: Handed to the sink.
+        name: What made the answer; handed to the sink.
+        tags: Its tags; handed to the sink.
+        span: OpenTelemetry context of the span it belongs to; handed to the sink.
     """
 
     llm_input: str
     llm_output: str
     parts: Mapping[str, Any]
     metadata: Mapping[str, Any]
+    name: str | None = None
+    tags: tuple[str, ...] = ()
+    span: SpanContext | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """An exchange to score, and its ticket in the ledger."""
 
     ticket: int
     exchange: Exchange
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
+class _Done(NamedTuple):
     job: Job
     future: Future[BackgroundScore]
+
+
+class _Look:
+    """Says that there may be new jobs."""
+
+
+_LOOK: Final = _Look()
 
 
 class Worker:
@@ -69,18 +85,28 @@ class Worker:
         self._score = score
         self._finish = finish
         self._max_concurrency = max_concurrency
-        self._inbox: SimpleQueue[Job | _Done | None] = SimpleQueue()
         self._waiting: deque[Job] = deque()
+        self._inbox: SimpleQueue[_Look | _Done | None] = SimpleQueue()
         self._in_flight: dict[int, Future[BackgroundScore]] = {}
         self._starting = threading.Lock()
+        self._quiet = 0
+        self._asleep = False
         self._stopped = False
         self.thread: threading.Thread | None = None
 
     def put(self, job: Job) -> None:
         """Takes `job`, and returns at once."""
+        self._waiting.append(job)
         if self.thread is None:
             self._start()
-        self._inbox.put(job)
+        # Set before it looks a last time, and read after a job is there: one of the two sees the other.
+        if self._asleep:
+            self.look()
+
+    def look(self) -> None:
+        """Makes it take jobs now, not a moment later."""
+        self._asleep = False
+        self._inbox.put(_LOOK)
 
     def stop(self) -> None:
         """Cancels what is being scored and ends the thread; what still waits is forgotten."""
@@ -97,16 +123,34 @@ class Worker:
                 self.thread = thread
 
     def _run(self) -> None:
-        while (message := self._inbox.get()) is not None:
-            if isinstance(message, Job):
-                self._waiting.append(message)
-            else:
+        self._begin_waiting()
+        while (message := self._next()) is not None:
+            if isinstance(message, _Done):
                 del self._in_flight[message.job.ticket]
                 self._finish(message.job, message.future)
-            while self._waiting and len(self._in_flight) < self._max_concurrency and not self._stopped:
-                self._begin(self._waiting.popleft())
+            # It may be quiet for long, and an exchange may be large.
+            del message
+            self._begin_waiting()
         for future in self._in_flight.values():
             future.cancel()
+        self._waiting.clear()
+
+    def _next(self) -> _Look | _Done | None:
+        if len(self._in_flight) >= self._max_concurrency:
+            return self._inbox.get()
+        try:
+            return self._inbox.get(timeout=_LOOK_EVERY)
+        except Empty:
+            self._quiet = 0 if self._waiting else self._quiet + 1
+        if self._quiet < _QUIET_LOOKS:
+            return _LOOK
+        self._quiet = 0
+        self._asleep = True
+        return _LOOK if self._waiting else self._inbox.get()
+
+    def _begin_waiting(self) -> None:
+        while self._waiting and len(self._in_flight) < self._max_concurrency and not self._stopped:
+            self._begin(self._waiting.popleft())
 
     def _begin(self, job: Job) -> None:
         future = loop_thread().submit(self._score(job.exchange))

@@ -49,7 +49,7 @@ def _root(show_version: Annotated[bool, typer.Option("--version", help="Print th
 @app.command()
 def quickstart(
     judge: Annotated[str, typer.Option(help=_JUDGE)] = "baseline",
-    folder: Annotated[Path, typer.Option(help="Where the scores and the report go.")] = Path(),
+    folder: Annotated[Path, typer.Option(help="Where the scores and the report go.")] = Path("pi-quickstart"),
 ) -> None:
     """Score forty handwritten support answers that come with this package; needs no account and no network."""
     from pi_integrations.cli.quickstart import run_quickstart

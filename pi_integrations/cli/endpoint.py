@@ -56,4 +56,6 @@ def _service(**given: Any) -> PiClient:
     try:
         return PiClient(**given)
     except PiUsageError as error:
+        if "no Pi endpoint" not in str(error):
+            raise
         raise PiUsageError(f"{error}. On the command line that last way is --judge, such as --judge baseline") from None

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from pydantic import ValidationError
 
@@ -39,48 +39,57 @@ class OutputFile:
         self._path = path
         self._run = run
         self._kept: dict[int, int] = {}
+        self._whole = 0
+        self._reader: IO[bytes] | None = None
+        self._writer: IO[bytes] | None = None
+        if path.exists() and not path.is_file():
+            raise PiUsageError(f"{path} is not a regular file; choose another --output")
         try:
-            if overwrite or not path.exists():
-                path.write_bytes(b"")
-            else:
-                self._keep_whole_lines()
-            self._reader = path.open("rb")
-            self._writer = path.open("ab")
+            if path.exists() and not overwrite:
+                self._take_stock()
         except OSError as error:
-            raise PiUsageError(f"cannot write {path}: {error.strerror}; choose another --output") from None
+            raise self._failed(error) from None
+        except PiUsageError:
+            self._close_reader()
+            raise
 
     @property
     def kept(self) -> int:
         """How many scored rows a former run left."""
         return len(self._kept)
 
-    def _keep_whole_lines(self) -> None:
-        """Copies the scored rows of a former run, without failed rows and without a line that was cut off."""
-        draft = self._path.with_name(self._path.name + ".resume")
-        with self._path.open("rb") as old, draft.open("wb") as new:
-            for line in old:
-                entry = _entry(line)
-                if entry is None:
-                    continue
-                if entry.get("run") != self._run:
-                    draft.unlink()
-                    raise PiUsageError(
-                        f"{self._path} holds scores of another run (another spec, mean, policy or endpoint); give"
-                        " another --output, or --overwrite to replace them"
-                    )
-                if "scores" in entry and isinstance(entry.get("row"), int):
-                    self._kept[entry["row"]] = new.tell()
-                    new.write(line)
-        draft.replace(self._path)
+    def _take_stock(self) -> None:
+        """Notes where the scored rows of a former run are; failed rows and a line that was cut off are not kept.
+
+        Raises:
+            PiUsageError: when the file holds anything else; it is left as it is.
+        """
+        self._reader = self._path.open("rb")
+        for line in self._reader:
+            entry = _entry(line)
+            if entry is None and not line.endswith(b"\n"):
+                break
+            if entry is None or not isinstance(entry.get("row"), int) or "run" not in entry:
+                raise PiUsageError(
+                    f"{self._path} is not a file of scores; choose another --output, or --overwrite to replace it"
+                )
+            if entry["run"] != self._run:
+                raise PiUsageError(
+                    f"{self._path} holds scores of another run (another spec, mean, policy or endpoint); give another"
+                    " --output, or --overwrite to replace them"
+                )
+            if "scores" in entry:
+                self._kept[entry["row"]] = self._whole
+            self._whole += len(line)
 
     def former(self, row: Row) -> ScoreResult | None:
         """The scores a former run gave this very row."""
         place = self._kept.get(row.number)
-        if place is None or row.error:
+        if place is None or row.error or self._reader is None:
             return None
         self._reader.seek(place)
         entry = _entry(self._reader.readline())
-        if entry is None or (entry["llm_input"], entry["llm_output"]) != (row.llm_input, row.llm_output):
+        if entry is None or (entry.get("llm_input"), entry.get("llm_output")) != (row.llm_input, row.llm_output):
             return None
         try:
             return ScoreResult.model_validate(entry["scores"])
@@ -88,20 +97,41 @@ class OutputFile:
             return None
 
     def write(self, row: ScoredRow) -> None:
-        """Appends one row, whole and at once.
+        """Appends one row, whole and at once; nothing is touched before the first.
 
         Raises:
             PiUsageError: when the disk does not take it; what is there stays, and the same command goes on from it.
         """
         line = json.dumps(_line(row, self._run), allow_nan=False).encode() + b"\n"
         try:
+            if self._writer is None:
+                self._writer = self._begin()
             self._writer.write(line)
             self._writer.flush()
         except OSError as error:
-            raise PiUsageError(
-                f"cannot write to {self._path}: {error.strerror}; free some space and run the same command again, which"
-                " goes on where it stopped"
-            ) from None
+            raise self._failed(error) from None
+
+    def _begin(self) -> IO[bytes]:
+        """The file, open for appending: empty, or with the scored rows of the former run and nothing else."""
+        if self._reader is None:
+            return self._path.open("wb")
+        draft = self._path.with_name(self._path.name + ".resume")
+        with draft.open("wb") as new:
+            for place in self._kept.values():
+                self._reader.seek(place)
+                new.write(self._reader.readline())
+        draft.replace(self._path)
+        return self._path.open("ab")
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+    def _failed(self, error: OSError) -> PiUsageError:
+        return PiUsageError(
+            f"cannot write {self._path}: {error.strerror}. Choose another --output, or make room and run the same"
+            " command again, which goes on where it stopped"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -109,12 +139,13 @@ class OutputFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._reader.close()
+        self._close_reader()
         try:
-            self._writer.close()
-        except OSError:
+            if self._writer is not None:
+                self._writer.close()
+        except OSError as failed:
             if error is None:
-                raise
+                raise self._failed(failed) from None
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

@@ -31,7 +31,10 @@ def sample_folder() -> Path:
 def run_quickstart(judge: str, folder: Path) -> int:
     """Scores the sample with `judge`; the scores and the report go to `folder`. Returns the exit status."""
     sample = sample_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PiUsageError(f"cannot make {folder}: {error.strerror}; choose another --folder") from None
     job = Job(
         source=str(sample / "exchanges.jsonl"),
         spec_path=sample / "spec.yaml",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ def score_file(job: Job, endpoint: Endpoint, *, threshold: float | None = None, 
     Raises:
         PiUsageError: for a wrong spec, file, option or endpoint; nothing is written then.
     """
+    _check_paths(job)
     spec = load_spec(job.spec_path)
     rows = _rows(job)
     with (
@@ -79,17 +81,34 @@ def score_file(job: Job, endpoint: Endpoint, *, threshold: float | None = None, 
     return _status(summary, threshold, max_failures)
 
 
+def _check_paths(job: Job) -> None:
+    """Everything that would fail only after the scoring was paid for."""
+    read = [Path(job.source)] if job.source != "-" else []
+    read += [job.spec_path, *([job.compare] if job.compare else [])]
+    for path in read:
+        if not path.is_file() and not path.is_fifo():
+            raise PiUsageError(f"cannot read {path}: there is no such file; give a file, or - for standard input")
+    for option, path in (("--output", job.output), ("--report", job.report)):
+        if any(path.exists() and path.samefile(other) for other in read):
+            raise PiUsageError(f"{option} {path} is a file that is read here; choose another {option}")
+        if path.exists() and not path.is_file():
+            raise PiUsageError(f"{option} {path} is not a regular file; choose another {option}")
+        if not os.access(path.absolute().parent, os.W_OK):
+            raise PiUsageError(f"{option} {path}: its folder does not exist or takes no files; choose another {option}")
+    if job.output.absolute() == job.report.absolute():
+        raise PiUsageError(f"--output and --report are both {job.output}; choose two")
+
+
 def _rows(job: Job) -> Iterator[Row]:
     source = sys.stdin.buffer if job.source == "-" else Path(job.source)
-    if isinstance(source, Path) and not source.is_file():
-        raise PiUsageError(f"cannot read {source}: there is no such file; give a JSONL or CSV file, or - for stdin")
     return read_rows(source, format=job.format, columns=job.columns)
 
 
 def _run(job: Job, endpoint: Endpoint, spec: Spec, client: PiClient) -> str:
-    plain = (
-        spec.model_dump(mode="json") if isinstance(spec, DimensionSpec) else [q.model_dump(mode="json") for q in spec]
-    )
+    try:
+        plain = [node.model_dump(mode="json") for node in ([spec] if isinstance(spec, DimensionSpec) else spec)]
+    except ValueError as error:
+        raise PiUsageError(f"{job.spec_path} holds what JSON cannot carry: {error}") from None
     return run_digest(
         spec=plain,
         aggregation_method=job.aggregation_method,

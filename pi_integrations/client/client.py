@@ -19,10 +19,11 @@ from pi_integrations.client.connections import Connections
 from pi_integrations.client.limiter import ConcurrencyLimiter, Limiter
 from pi_integrations.client.resources import ScoringSystem
 from pi_integrations.client.retry import RetryPolicy
-from pi_integrations.client.settings import ClientSettings, UnscoredPolicy
+from pi_integrations.client.settings import ClientSettings, UnscoredPolicy, checked_policy
 from pi_integrations.client.transport import Answer, Channel, HttpChannel, status_error
 from pi_integrations.errors import PiConnectionError, PiResponseError, PiUsageError
-from pi_integrations.models import ScoreRequest, ScoreResult, describe, render
+from pi_integrations.models import DimensionSpec, ScoreRequest, ScoreResult, describe, render
+from pi_integrations.telemetry import score_call
 
 __all__ = ["AsyncPiClient"]
 
@@ -130,13 +131,14 @@ class AsyncPiClient:
 
     async def post_score(self, request: ScoreRequest, *, unscored: UnscoredPolicy | None = None) -> ScoreResult:
         """The scores of a request already built; see `scoring_system.score`."""
-        policy = unscored or self.settings.unscored
+        policy = checked_policy(unscored) or self.settings.unscored
         body = _body(request)
         key = self._cache_key(body, policy) if self._cache else ""
         if self._cache and (kept := self._cache.get(key)):
             return kept
         headers: dict[str, str] = {"x-pi-unscored": policy} if policy else {}
         result = await self._connections.run(lambda channel: self._post(channel, _SCORE, body, headers))
+        _check_generation(request, result)
         if self._cache:
             self._cache.set(key, result)
         return result
@@ -147,15 +149,16 @@ class AsyncPiClient:
             headers["x-api-key"] = self.settings.api_key.get_secret_value()
 
         async def attempt(seconds_left: float) -> ScoreResult:
-            await self._limiter.acquire()
-            try:
-                timeout = max(min(self.settings.timeout, seconds_left), 0.001)
-                answer = await channel.send("POST", path, headers=headers, body=body, timeout=timeout)
-            finally:
-                self._limiter.release()
+            call.sending()
+            timeout = max(min(self.settings.timeout, seconds_left), 0.001)
+            answer = await channel.send("POST", path, headers=headers, body=body, timeout=timeout)
+            call.answered(answer.status)
             return _result("POST", path, answer)
 
-        return await self.settings.retry.run(attempt)
+        with score_call(self.settings.base_url) as call:
+            result = await self.settings.retry.run(attempt, self._limiter)
+            call.scored(result)
+            return result
 
     def _cache_key(self, body: bytes, policy: str | None) -> str:
         digest = hashlib.sha256(f"{self.settings.base_url}\n{policy}\n".encode())
@@ -177,6 +180,16 @@ def _body(request: ScoreRequest) -> bytes:
         raise PiUsageError(
             f"the request cannot be written as JSON: {error}. kwargs holds plain JSON values; texts are valid Unicode"
         ) from None
+
+
+def _check_generation(request: ScoreRequest, result: ScoreResult) -> None:
+    dimensions = isinstance(request.scoring_spec, DimensionSpec)
+    if not (result.dimension_scores if dimensions else result.question_scores):
+        wanted = "dimension_scores" if dimensions else "question_scores"
+        raise PiResponseError(
+            f"POST {_SCORE} answered without {wanted}, which this spec asks for."
+            " Check that base_url points at a Pi API."
+        )
 
 
 def _result(method: str, path: str, answer: Answer) -> ScoreResult:

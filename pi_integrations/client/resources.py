@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,7 @@ def _request(
     aggregation_method: AggregationMethod | str | None,
     kwargs: Mapping[str, Any] | None,
 ) -> ScoreRequest:
+    _check_kwargs(kwargs)
     try:
         return ScoreRequest(
             llm_input=llm_input,
@@ -126,3 +128,14 @@ def _request(
         )
     except ValidationError as error:
         raise PiUsageError(render(describe(error))) from None
+
+
+def _check_kwargs(kwargs: Mapping[str, Any] | None) -> None:
+    if kwargs is None:
+        return
+    if not isinstance(kwargs, Mapping):
+        raise PiUsageError(f"kwargs is a {type(kwargs).__name__}; give a mapping of names to JSON values")
+    try:
+        json.dumps(dict(kwargs), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PiUsageError(f"kwargs cannot be written as JSON: {error}; give plain JSON values") from None

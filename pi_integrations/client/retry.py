@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import tenacity
 
+from pi_integrations.client.limiter import Limiter
 from pi_integrations.errors import PiConnectionError, PiError, PiStatusError, PiUsageError
 
 __all__ = ["RetryPolicy"]
@@ -28,8 +29,8 @@ class RetryPolicy:
         attempts: Tries in all, the first included.
         initial: Seconds before the second try, before jitter.
         maximum: Longest wait of our own choosing, in seconds.
-        total: Seconds for everything, waits included: a wait that would pass it is not begun, and the last attempt is
-            cut short at it.
+        total: Seconds from the first attempt to the end, waits included: a wait that would pass it is not begun, and
+            the last attempt is cut short at it. Waiting for a first slot of the concurrency limit does not count.
 
     Example:
         >>> RetryPolicy(attempts=5, total=20.0).attempts
@@ -47,12 +48,13 @@ class RetryPolicy:
         if not (self.initial >= 0 and self.maximum >= 0 and self.total > 0):
             raise PiUsageError("RetryPolicy.initial and maximum are seconds ≥ 0, total is seconds > 0")
 
-    async def run(self, attempt: Callable[[float], Awaitable[T]]) -> T:
-        """What `attempt` returns; it is called with the seconds left of `total`.
+    async def run(self, attempt: Callable[[float], Awaitable[T]], limiter: Limiter) -> T:
+        """What `attempt` returns; it is called in a slot of `limiter`, with the seconds left of `total`.
 
         Raises:
             PiError: the last real error, its message completed with the attempts and seconds spent.
         """
+        await limiter.acquire()
         started = time.monotonic()
         try:
             return await attempt(self.total)
@@ -60,16 +62,33 @@ class RetryPolicy:
             if not _is_retryable(error):
                 raise
             failed = error
-        return await self._again(failed, attempt, started)
+        finally:
+            limiter.release()
+        return await self._again(failed, attempt, limiter, started)
 
-    async def _again(self, failed: PiError, attempt: Callable[[float], Awaitable[T]], started: float) -> T:
+    async def _again(
+        self, failed: PiError, attempt: Callable[[float], Awaitable[T]], limiter: Limiter, started: float
+    ) -> T:
         """Goes on after a first failure. A call that succeeds at once never pays for tenacity's bookkeeping."""
-        failures = [failed]
+        last, tried = failed, 0
 
         async def once() -> T:
-            if failures:
-                raise failures.pop()
-            return await attempt(started + self.total - time.monotonic())
+            nonlocal last, tried
+            if not tried:
+                tried = 1
+                raise last
+            await limiter.acquire()
+            try:
+                left = started + self.total - time.monotonic()
+                if left <= 0:
+                    raise last
+                tried += 1
+                return await attempt(left)
+            except PiError as error:
+                last = error
+                raise
+            finally:
+                limiter.release()
 
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_retryable),
@@ -83,14 +102,15 @@ class RetryPolicy:
         try:
             return await retrying(once)
         except PiError as error:
-            _complete(error, retrying.statistics.get("attempt_number", 1), time.monotonic() - started)
+            _complete(error, tried, time.monotonic() - started)
             raise
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = getattr(error, "retry_after", None)
         if asked is not None:
-            return float(asked)
+            # Never sooner than asked, and not everybody at the same moment.
+            return float(asked * random.uniform(1.0, 1.25) + random.uniform(0, self.initial))
         ceiling = min(self.maximum, self.initial * 2 ** (state.attempt_number - 1))
         return float(ceiling * random.uniform(0.5, 1.0))
 

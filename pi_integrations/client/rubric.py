@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from pi_integrations.client.client import AsyncPiClient
 from pi_integrations.client.resources import SpecLike
-from pi_integrations.client.settings import UnscoredPolicy
+from pi_integrations.client.settings import UnscoredPolicy, checked_policy
 from pi_integrations.client.sync import PiClient
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import (
@@ -21,7 +21,7 @@ from pi_integrations.models import (
     render,
 )
 
-__all__ = ["Rubric", "as_async", "checked_policy", "request_template"]
+__all__ = ["Rubric", "as_async", "request_template"]
 
 
 class Rubric:
@@ -90,17 +90,6 @@ def request_template(scoring_spec: SpecLike, aggregation_method: AggregationMeth
         return ScoreRequest.model_validate({"llm_input": "", "llm_output": "", **values})
     except ValidationError as error:
         raise PiUsageError(render(describe(error))) from None
-
-
-def checked_policy(unscored: UnscoredPolicy | None) -> UnscoredPolicy | None:
-    """`unscored`, if it is one.
-
-    Raises:
-        PiUsageError: naming the two there are.
-    """
-    if unscored not in (None, "error", "partial"):
-        raise PiUsageError(f"unscored is {unscored!r}; give 'error' or 'partial'")
-    return unscored
 
 
 def as_async(client: PiClient | AsyncPiClient | None) -> AsyncPiClient | None:

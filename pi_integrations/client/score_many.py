@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
@@ -52,58 +51,83 @@ async def score_stream(
 ) -> AsyncIterator[Scored]:
     """Yields a `Scored` per row, at most `window` rows read ahead of the one yielded."""
     total = len(rows) if isinstance(rows, Sized) else None
-    run = _Run(score, ordered=ordered, total=total, on_progress=on_progress)
-    source = _aiter(rows)
+    run = _Run(score, window=window, ordered=ordered, total=total, on_progress=on_progress)
+    reader = asyncio.create_task(run.read(rows))
     try:
-        pending = 0
-        async for row in source:
-            run.start(row)
-            pending += 1
-            if pending >= window:
-                yield await run.next()
-                pending -= 1
-        while pending:
-            yield await run.next()
-            pending -= 1
+        while (scored := await run.next()) is not None:
+            yield scored
     finally:
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
         await run.stop()
-        close = getattr(source, "aclose", None)
-        if close:
-            await close()
 
 
 class _Run:
+    """Reads rows, scores them, and gives them back: a reader fills the window, the caller empties it."""
+
     def __init__(
-        self, score: Score, *, ordered: bool, total: int | None, on_progress: Callable[[Progress], None] | None
+        self,
+        score: Score,
+        *,
+        window: int,
+        ordered: bool,
+        total: int | None,
+        on_progress: Callable[[Progress], None] | None,
     ) -> None:
         self._score = score
         self._ordered = ordered
         self._total = total
         self._on_progress = on_progress
-        self._index = 0
+        self._room = asyncio.Semaphore(window)
+        self._started = 0
         self._done = 0
         self._failed = 0
-        self._in_order: deque[asyncio.Task[Scored]] = deque()
-        self._finished: asyncio.Queue[asyncio.Task[Scored]] = asyncio.Queue()
+        self._read_all = False
+        self._source_error: BaseException | None = None
+        # In order of the rows, or of completion; None wakes the caller when all is read.
+        self._out: asyncio.Queue[asyncio.Task[Scored] | None] = asyncio.Queue()
         self._in_flight: dict[tuple[str, str], asyncio.Task[ScoreResult]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def start(self, row: Any) -> None:
-        task = asyncio.create_task(self._one(self._index, row))
-        self._index += 1
+    async def read(self, rows: Iterable[Any] | AsyncIterable[Any]) -> None:
+        """Starts a task per row while there is room; what the source raises is kept for the end."""
+        source = _aiter(rows)
+        try:
+            while await self._room.acquire():
+                self._start(await anext(source))
+                await asyncio.sleep(0)
+        except StopAsyncIteration:
+            pass
+        except Exception as error:  # noqa: BLE001 - raised to the caller after the rows before it
+            self._source_error = error
+        finally:
+            await source.aclose()  # type: ignore[attr-defined]
+            self._read_all = True
+            self._out.put_nowait(None)
+
+    def _start(self, row: Any) -> None:
+        task = asyncio.create_task(self._one(self._started, row))
+        self._started += 1
         self._tasks.add(task)
         if self._ordered:
-            self._in_order.append(task)
+            self._out.put_nowait(task)
         else:
-            task.add_done_callback(self._finished.put_nowait)
+            task.add_done_callback(self._out.put_nowait)
 
-    async def next(self) -> Scored:
-        if self._ordered:
-            task = self._in_order.popleft()
-            await asyncio.wait([task])
-        else:
-            task = await self._finished.get()
+    async def next(self) -> Scored | None:
+        """The next row; None after the last. Raises what the source raised, when all rows before it are given."""
+        while not (self._read_all and self._done == self._started):
+            task = await self._out.get()
+            if task is not None:
+                return await self._given(task)
+        if self._source_error is not None:
+            raise self._source_error
+        return None
+
+    async def _given(self, task: asyncio.Task[Scored]) -> Scored:
+        await asyncio.wait([task])
         self._tasks.discard(task)
+        self._room.release()
         scored = task.result()
         self._done += 1
         self._failed += scored.error is not None

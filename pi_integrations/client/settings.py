@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from pi_integrations.client.retry import RetryPolicy
 from pi_integrations.errors import PiUsageError
 
-__all__ = ["HOSTED_BASE_URL", "ClientSettings", "UnscoredPolicy"]
+__all__ = ["HOSTED_BASE_URL", "ClientSettings", "UnscoredPolicy", "checked_policy"]
 
 HOSTED_BASE_URL = "https://api.withpi.ai/v1"
 UnscoredPolicy = Literal["error", "partial"]
@@ -44,15 +44,14 @@ class ClientSettings:
     proxy: SecretStr | None = None
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise PiUsageError(f"base_url is {self.base_url!r}; give an http or https URL such as {HOSTED_BASE_URL}")
-        if not self.timeout > 0:
-            raise PiUsageError(f"timeout is {self.timeout}; give seconds > 0")
-        if self.max_concurrency < 1:
-            raise PiUsageError(f"max_concurrency is {self.max_concurrency}; it must be at least 1")
-        if self.unscored not in (None, "error", "partial"):
-            raise PiUsageError(f"unscored is {self.unscored!r}; give 'error' or 'partial'")
+        _check_url(self.base_url)
+        if not isinstance(self.timeout, int | float) or not self.timeout > 0:
+            raise PiUsageError(f"timeout is {self.timeout!r}; give seconds > 0")
+        if not isinstance(self.max_concurrency, int) or self.max_concurrency < 1:
+            raise PiUsageError(f"max_concurrency is {self.max_concurrency!r}; it must be a whole number, at least 1")
+        if not isinstance(self.retry, RetryPolicy):
+            raise PiUsageError(f"retry is a {type(self.retry).__name__}; give a RetryPolicy")
+        checked_policy(self.unscored)
         _check_key(self.api_key)
         object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
 
@@ -68,6 +67,8 @@ class ClientSettings:
         values = {**_read(environ), **{name: value for name, value in given.items() if value is not None}}
         if "base_url" not in values and "api_key" in values:
             values["base_url"] = HOSTED_BASE_URL
+        if "base_url" in values:
+            _check_url(values["base_url"])
         if "base_url" in values and "proxy" not in values:
             values["proxy"] = _environment_proxy(values["base_url"])
         if "base_url" not in values:
@@ -95,6 +96,34 @@ def _environment_proxy(base_url: str) -> SecretStr | None:
     return SecretStr(proxy) if proxy and parts.hostname and not proxy_bypass(parts.hostname) else None
 
 
+def checked_policy(unscored: UnscoredPolicy | None) -> UnscoredPolicy | None:
+    """`unscored`, if it is one.
+
+    Raises:
+        PiUsageError: naming the two there are.
+    """
+    if unscored not in (None, "error", "partial"):
+        raise PiUsageError(f"unscored is {unscored!r}; give 'error' or 'partial'")
+    return unscored
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+        parts = urlsplit("")
+    if "@" in parts.netloc or "@" in url:
+        raise PiUsageError("base_url holds a user name or a password, which would show in errors; give api_key instead")
+    if not usable or parts.query or parts.fragment or not url.isprintable() or " " in url:
+        raise PiUsageError(
+            f"base_url is {url!r}; give an http or https URL such as {HOSTED_BASE_URL}, without a query or a fragment"
+        )
+
+
 def _check_key(key: SecretStr | None) -> None:
+    if key is not None and not key.get_secret_value():
+        raise PiUsageError("api_key is empty; leave it out, or give the key")
     if key is not None and not (key.get_secret_value().isascii() and key.get_secret_value().isprintable()):
         raise PiUsageError("api_key holds characters that no HTTP header can carry; copy it again without line breaks")

@@ -6,7 +6,10 @@ Works in plain scripts, in threads, and inside a running notebook loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sized
 from functools import update_wrapper
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
@@ -67,7 +70,7 @@ class SyncScoringSystem:
     ) -> Iterator[Scored]:
         """A `Scored` per row; see `ScoringSystem.score_many`. `rows` is read in a thread, so it may block."""
         stream = self._async.score_many(
-            _in_thread(rows),
+            _SizedInThread(rows) if isinstance(rows, Sized) else _InThread(rows),
             scoring_spec=scoring_spec,
             aggregation_method=aggregation_method,
             kwargs=kwargs,
@@ -75,24 +78,61 @@ class SyncScoringSystem:
             ordered=ordered,
             on_progress=on_progress,
         )
-        return _waited(stream)
+        return iter(_Stream(stream))
 
 
-def _waited(stream: AsyncIterator[Scored]) -> Iterator[Scored]:
-    async def advance() -> Scored | None:
-        return await anext(stream, None)
+class _Stream:
+    """A stream of scored rows on the background loop, advanced and closed from other threads."""
 
-    try:
-        while (scored := loop_thread().run(advance())) is not None:
-            yield scored
-    finally:
-        loop_thread().run(stream.aclose())  # type: ignore[attr-defined]
+    def __init__(self, rows: AsyncIterator[Scored]) -> None:
+        self._rows = rows
+        self._pid = os.getpid()
+        self._step: asyncio.Task[Any] | None = None
+
+    async def _advance(self) -> Scored | None:
+        self._step = asyncio.current_task()
+        return await anext(self._rows, None)
+
+    async def _close(self) -> None:
+        # A step that was interrupted (Ctrl+C) is still unwinding, and a generator cannot be closed while it runs.
+        if self._step is not None and not self._step.done():
+            self._step.cancel()
+            await asyncio.wait([self._step])
+        await self._rows.aclose()  # type: ignore[attr-defined]
+
+    def __iter__(self) -> Iterator[Scored]:
+        try:
+            while (scored := loop_thread().run(self._advance())) is not None:
+                yield scored
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Closes the stream, wherever the caller's iterator is finalised: nothing can be waited for at exit, on the
+        loop's own thread, or in a forked child."""
+        if sys.is_finalizing() or self._pid != os.getpid():
+            return
+        if threading.current_thread() is loop_thread().thread:
+            loop_thread().submit(self._close())
+        else:
+            loop_thread().run(self._close())
 
 
-async def _in_thread(rows: Iterable[Any]) -> AsyncIterator[Any]:
-    iterator = iter(rows)
-    while (row := await asyncio.to_thread(next, iterator, _END)) is not _END:
-        yield row
+class _InThread:
+    """Rows read in a thread, so that reading may block."""
+
+    def __init__(self, rows: Iterable[Any]) -> None:
+        self._rows = rows
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        iterator = iter(self._rows)
+        while (row := await asyncio.to_thread(next, iterator, _END)) is not _END:
+            yield row
+
+
+class _SizedInThread(_InThread):
+    def __len__(self) -> int:
+        return len(self._rows)  # type: ignore[arg-type]
 
 
 class PiClient:

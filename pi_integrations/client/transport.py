@@ -143,6 +143,8 @@ def status_error(method: str, path: str, answer: Answer) -> PiStatusError:
     message = f"{method} {path} answered {answer.status}: {_shown_detail(detail)}."
     if retry_after is not None:
         message += f" The server asks for {retry_after:.3g} s."
+    if answer.status == 404:
+        message += " Check that base_url is the root of a Pi API."
     if answer.status in (401, 403):
         message += " Check api_key (WITHPI_API_KEY) and base_url."
     if 300 <= answer.status < 400 and "location" in answer.headers:

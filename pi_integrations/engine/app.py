@@ -74,4 +74,6 @@ def create_app(settings: EngineSettings | None = None) -> FastAPI:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return error_response(error.status_code, error.detail, retryable=error.status_code >= 500)
+    response = error_response(error.status_code, error.detail, retryable=error.status_code >= 500)
+    response.headers.update(error.headers or {})
+    return response

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import logging
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -23,6 +24,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+logger = logging.getLogger(__name__)
 _BODY_SECONDS = 60.0
 _OPEN_PATHS = frozenset({"/healthz", "/v1/healthz"})
 
@@ -50,13 +52,18 @@ class Gate:
             return
         headers = _headers(scope)
         request_id = headers.get("x-request-id", "")[:128] or uuid.uuid4().hex
-        send = _with_request_id(send, request_id)
+        started: list[bool] = []
+        send = _with_request_id(send, request_id, started)
         self._in_flight += 1
         try:
             body = await self._admitted_body(scope, headers, receive)
             await self._app(scope, _replay(body, receive), send)
         except _Refused as refused:
             await _answer(send, refused)
+        except Exception:
+            logger.exception("%s %s failed, request id %s", scope["method"], scope["path"], request_id)
+            if not started:
+                await _answer(send, _Refused(500, "the engine failed; its log has the error under this request id"))
         finally:
             self._in_flight -= 1
 
@@ -67,8 +74,8 @@ class Gate:
         self._check_caller(scope, headers)
         if scope["method"] not in ("POST", "PUT", "PATCH"):
             return b""
-        if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
-            raise _Refused(415, "send the body as JSON, with the header content-type: application/json")
+        if _has_body(headers):
+            _check_encoding(headers)
         if self._in_flight > self._settings.max_in_flight:
             limit = self._settings.max_in_flight
             raise _Refused(429, f"{limit} requests are in flight already", **{"retry-after": "1"})
@@ -122,6 +129,17 @@ class Gate:
         return _Refused(413, f"the body is larger than {limit} bytes; shorten it or raise max_request_bytes")
 
 
+def _has_body(headers: dict[str, str]) -> bool:
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers or "content-type" in headers
+
+
+def _check_encoding(headers: dict[str, str]) -> None:
+    if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+        raise _Refused(415, "send the body as JSON, with the header content-type: application/json")
+    if headers.get("content-encoding", "identity") != "identity":
+        raise _Refused(415, "send the body as it is, without a content-encoding")
+
+
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
@@ -142,9 +160,10 @@ def _headers(scope: MutableMapping[str, Any]) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def _with_request_id(send: Send, request_id: str) -> Send:
+def _with_request_id(send: Send, request_id: str, started: list[bool]) -> Send:
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
+            started.append(True)
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode("latin-1"))]
         await send(message)
 
@@ -167,7 +186,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 async def _answer(send: Send, refused: _Refused) -> None:
     body = json.dumps({"detail": refused.detail}).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body)), **refused.headers}
-    if refused.status not in (408, 429):
+    if refused.status not in (408, 429, 500):
         headers["x-should-retry"] = "false"
     pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": refused.status, "headers": pairs})

@@ -60,6 +60,8 @@ class EngineSettings:
         for name in ("judge_timeout", "max_request_bytes", "max_in_flight"):
             if not getattr(self, name) > 0:
                 raise PiUsageError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if not (isinstance(self.port, int) and 0 <= self.port <= 65535):
+            raise PiUsageError(f"port is {self.port!r}; give a number from 0 to 65535")
         if any(not key.get_secret_value().strip() for key in self.api_keys):
             raise PiUsageError("api_keys holds an empty key; remove it or give it a value")
 
@@ -97,7 +99,7 @@ def _read(environ: Mapping[str, str] | None) -> dict[str, Any]:
             values[name] = text
     if port := environ.get("PI_ENGINE_PORT"):
         if not port.isdecimal():
-            raise PiUsageError(f"PI_ENGINE_PORT is {port!r}; give a port number")
+            raise PiUsageError(f"PI_ENGINE_PORT is {port!r}; give a number from 0 to 65535")
         values["port"] = int(port)
     if keys := environ.get("PI_ENGINE_API_KEYS"):
         values["api_keys"] = tuple(SecretStr(key.strip()) for key in keys.split(",") if key.strip())

@@ -1,4 +1,4 @@
-"""Pi scores in LangChain and LangSmith: a runnable, evaluator functions, a run evaluator, and the classic evaluators.
+"""Pi scores in LangChain and LangSmith: for evaluations, for live traffic, and for agents and chains that act on them.
 
 Names resolve when first used, so that each loads only the framework package it is built on.
 """
@@ -9,12 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pi_integrations.langchain.callback_handler import PiScoreCallbackHandler as PiScoreCallbackHandler
+    from pi_integrations.langchain.decision_model import PiDecisionModel as PiDecisionModel
+    from pi_integrations.langchain.document_filter import FilterInput as FilterInput
+    from pi_integrations.langchain.document_filter import PiDocumentFilter as PiDocumentFilter
     from pi_integrations.langchain.evaluators import AsyncEvaluator as AsyncEvaluator
     from pi_integrations.langchain.evaluators import Evaluator as Evaluator
     from pi_integrations.langchain.evaluators import create_async_pi_evaluator as create_async_pi_evaluator
     from pi_integrations.langchain.evaluators import create_pi_evaluator as create_pi_evaluator
     from pi_integrations.langchain.feedback import Feedback as Feedback
+    from pi_integrations.langchain.feedback_sink import LangSmithFeedbackSink as LangSmithFeedbackSink
+    from pi_integrations.langchain.middleware import PiScoreMiddleware as PiScoreMiddleware
+    from pi_integrations.langchain.middleware import PiScoreReport as PiScoreReport
     from pi_integrations.langchain.pairwise_evaluator import PiPairwiseStringEvaluator as PiPairwiseStringEvaluator
+    from pi_integrations.langchain.run_counts import RunCounts as RunCounts
     from pi_integrations.langchain.run_evaluator import PiRunEvaluator as PiRunEvaluator
     from pi_integrations.langchain.scorer import PiScorer as PiScorer
     from pi_integrations.langchain.scorer import ScorerInput as ScorerInput
@@ -23,12 +31,24 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(("AsyncEvaluator", "Evaluator", "create_async_pi_evaluator", "create_pi_evaluator"), "evaluators"),
     "Feedback": "feedback",
+    **dict.fromkeys(("FilterInput", "PiDocumentFilter"), "document_filter"),
+    "LangSmithFeedbackSink": "feedback_sink",
+    "PiDecisionModel": "decision_model",
     "PiPairwiseStringEvaluator": "pairwise_evaluator",
     "PiRunEvaluator": "run_evaluator",
+    "PiScoreCallbackHandler": "callback_handler",
+    **dict.fromkeys(("PiScoreMiddleware", "PiScoreReport"), "middleware"),
     **dict.fromkeys(("PiScorer", "ScorerInput"), "scorer"),
     "PiStringEvaluator": "string_evaluator",
+    "RunCounts": "run_counts",
 }
-_EXTRAS = {"langchain_core": "langchain", "langsmith": "langchain", "langchain_classic": "langchain-classic"}
+_EXTRAS = {
+    "langchain_core": "langchain",
+    "langsmith": "langchain",
+    "langchain_classic": "langchain-classic",
+    "langchain": "langchain-agents",
+    "langgraph": "langchain-agents",
+}
 
 __all__ = sorted(_HOMES)
 
@@ -48,7 +68,8 @@ def _home(name: str) -> Any:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRAS:
             raise
-        message = f"{name} needs {missing}; run: pip install 'pi-integrations[{_EXTRAS[missing]}]'"
+        needed = missing if isinstance(error, ModuleNotFoundError) else f"a newer {missing} ({error})"
+        message = f"{name} needs {needed}; run: pip install 'pi-integrations[{_EXTRAS[missing]}]'"
         raise ImportError(message, name=error.name) from error
 
 

@@ -1,4 +1,4 @@
-"""Pi scores inside LlamaIndex: an evaluator, and handlers that score finished queries in the background.
+"""Pi scores inside LlamaIndex: an evaluator, handlers that score live answers in the background, a node postprocessor.
 
 Needs the `llama-index` extra. Names resolve when first used.
 """
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pi_integrations.llama_index.evaluation import PiEvaluationResult as PiEvaluationResult
     from pi_integrations.llama_index.evaluator import PiEvaluator as PiEvaluator
     from pi_integrations.llama_index.instrumentation import PiInstrumentationHandler as PiInstrumentationHandler
+    from pi_integrations.llama_index.postprocessor import PiNodePostprocessor as PiNodePostprocessor
 
 _HOMES = {
     "AnswerCounts": "answers",
@@ -21,6 +22,7 @@ _HOMES = {
     "PiEvaluationResult": "evaluation",
     "PiEvaluator": "evaluator",
     "PiInstrumentationHandler": "instrumentation",
+    "PiNodePostprocessor": "postprocessor",
 }
 
 __all__ = sorted(_HOMES)
@@ -32,7 +34,7 @@ def __getattr__(name: str) -> Any:
     try:
         value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     except ImportError as error:
-        if not (error.name or "").startswith("llama_index"):
+        if not (error.name or "").startswith(("llama_index", "workflows")):
             raise
         raise ImportError(
             f"{__name__}.{name} needs LlamaIndex ({error}); run: pip install 'pi-integrations[llama-index]'",

@@ -1,20 +1,23 @@
-"""From a finished query to a background score; what both handlers share."""
+"""From a finished query, chat or run to a background score; what all handlers share."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
-from llama_index.core.base.response.schema import RESPONSE_TYPE, AsyncStreamingResponse, StreamingResponse
-from llama_index.core.schema import QueryBundle, QueryType
+from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
 
 from pi_integrations.background import BackgroundScorer, Tally, WarnOnce
 from pi_integrations.background.once import kind_of
-from pi_integrations.llama_index.responses import contexts_of, ready_text
-from pi_integrations.llama_index.tee import atee, tee
+from pi_integrations.errors import PiUsageError
+from pi_integrations.llama_index.chat_tee import tee_chat
+from pi_integrations.llama_index.nesting import OpenAnswer
+from pi_integrations.llama_index.outcomes import Outcome, Streamed, outcome_of
+from pi_integrations.llama_index.tee import Finish, atee, tee
+from pi_integrations.llama_index.turns import QUESTION_FIELDS
 
 __all__ = ["AnswerCounts", "AnswerWatch"]
 
@@ -26,11 +29,13 @@ class AnswerCounts:
     """What a handler saw; `answers == submitted + incomplete + errors + streaming`.
 
     Attributes:
-        answers: Queries that ended with a response, those inside another query left out.
+        answers: Queries, chats and runs that ended with an answer or were cancelled, those inside another one left out.
         submitted: Answers handed to the scorer; its own counts say what became of them.
-        incomplete: Answers without a whole text: a stream that was closed, broke off or was never read, or no text.
+        incomplete: Answers without a whole text: a cancelled run, a stream that was closed, broke off or was never
+            read, or no text.
         errors: Answers that the handler failed to read; logged once per kind.
         streaming: Streamed answers that the user has not read to the end yet.
+        failed: Queries, chats and runs that raised instead of answering; not among the answers, and not scored.
     """
 
     answers: int = 0
@@ -38,15 +43,38 @@ class AnswerCounts:
     incomplete: int = 0
     errors: int = 0
     streaming: int = 0
+    failed: int = 0
+
+
+class _Guard:
+    """Keeps an exception from the user; it counts as an answer that could not be read. May be entered many times."""
+
+    def __init__(self, watch: AnswerWatch) -> None:
+        self._watch = watch
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._watch.unread(error)
+        return True
 
 
 class AnswerWatch:
-    """Hands finished answers to `scorer`, streamed ones when they have been read; never raises."""
+    """Hands finished answers to `scorer`, streamed ones when they have been read; never raises.
+
+    Attributes:
+        guarded: A context that keeps exceptions from the user; each counts as an answer that could not be read.
+    """
 
     def __init__(self, scorer: BackgroundScorer) -> None:
         self._scorer = scorer
-        self._tally = Tally("answers", "submitted", "incomplete", "errors")
+        self._tally = Tally("answers", "submitted", "incomplete", "errors", "failed")
         self._warn = WarnOnce(logger)
+        self.guarded = _Guard(self)
 
     def counts(self) -> AnswerCounts:
         """What was seen so far."""
@@ -54,48 +82,83 @@ class AnswerWatch:
         streaming = counts["answers"] - counts["submitted"] - counts["incomplete"] - counts["errors"]
         return AnswerCounts(**counts, streaming=streaming)
 
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Keeps an exception from the user; it counts as an answer that could not be read."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 (never into the application)
-            self._tally.add("answers")
-            self._fail(error)
-
-    def answered(self, question: QueryType, response: RESPONSE_TYPE, metadata: Mapping[str, Any]) -> None:
-        """Submits the answer in `response`, or makes its stream submit it when it has been read."""
+    def unread(self, error: Exception) -> None:
+        """An answer could not be read; counted, and logged once per kind."""
         self._tally.add("answers")
-        try:
-            self._take(question, response, metadata)
-        except Exception as error:  # noqa: BLE001 (never into the application)
-            self._fail(error)
+        self._fail(error)
 
-    def _take(self, question: QueryType, response: RESPONSE_TYPE, metadata: Mapping[str, Any]) -> None:
-        asked = question.query_str if isinstance(question, QueryBundle) else question
-        contexts = contexts_of(response)
+    def answered(self, answer: OpenAnswer, result: Any) -> None:
+        """Submits the answer in `result`, or makes its stream submit it when it has been read.
 
-        def finish(text: str | None) -> None:
+        A result without an answer in it, such as a workflow's number, is passed over.
+        """
+        with self.guarded:
+            outcome = outcome_of(result)
+            if outcome is None:
+                return
+            self._tally.add("answers")
             try:
-                self._submit(asked, text, contexts, metadata)
+                self._take(answer, outcome)
             except Exception as error:  # noqa: BLE001 (never into the application)
                 self._fail(error)
 
-        text = ready_text(response)
-        if text is None and isinstance(response, StreamingResponse):
-            response.response_gen = tee(response.response_gen, finish)
-        elif text is None and isinstance(response, AsyncStreamingResponse):
-            response.response_gen = atee(response.response_gen, finish)
+    def failed(self, error: BaseException | None) -> None:
+        """An answer ended with `error`; one that was cancelled is incomplete."""
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            self.cancelled()
         else:
-            finish(text)
+            self._tally.add("failed")
 
-    def _submit(self, asked: str, text: str | None, contexts: list[str], metadata: Mapping[str, Any]) -> None:
+    def cancelled(self) -> None:
+        """An answer was given up before its end."""
+        self._tally.add("answers")
+        self._tally.add("incomplete")
+
+    def _take(self, answer: OpenAnswer, outcome: Outcome) -> None:
+        # A stream must not be kept alive by what waits for its end.
+        contexts = outcome.contexts
+
+        def finish(text: str | None) -> None:
+            try:
+                self._submit(answer, text, contexts)
+            except Exception as error:  # noqa: BLE001 (never into the application)
+                self._fail(error)
+
+        if outcome.stream is None:
+            finish(outcome.text)
+        else:
+            _tee(outcome.stream, finish)
+
+    def _submit(self, answer: OpenAnswer, text: str | None, contexts: list[str]) -> None:
         if not text:
             self._tally.add("incomplete")
             return
-        self._scorer.submit(llm_input=asked, llm_output=text, contexts=contexts, metadata=metadata)
+        if answer.question is None:
+            raise PiUsageError(
+                f"what {answer.name} was asked is not known: give its start event one text, or call the question one of"
+                f" {', '.join(QUESTION_FIELDS)}"
+            )
+        self._scorer.submit(
+            llm_input=answer.question,
+            llm_output=text,
+            system_prompt=answer.system_prompt,
+            history=answer.history or (),
+            contexts=contexts,
+            name=answer.name,
+            tags=[f"{name}={value}" for name, value in answer.tags.items()],
+            metadata={"run_id": answer.key, "tags": dict(answer.tags)},
+        )
         self._tally.add("submitted")
 
     def _fail(self, error: Exception) -> None:
         self._tally.add("errors")
         self._warn(kind_of(error), f"An answer was not scored: {type(error).__name__}: {error}", error)
+
+
+def _tee(stream: Streamed, finish: Finish) -> None:
+    if isinstance(stream, StreamingResponse):
+        stream.response_gen = tee(stream.response_gen, finish)
+    elif isinstance(stream, AsyncStreamingResponse):
+        stream.response_gen = atee(stream.response_gen, finish)
+    else:
+        tee_chat(stream, finish)

@@ -8,8 +8,10 @@ from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
 
 from pi_integrations.background import BackgroundScorer
-from pi_integrations.llama_index.answers import AnswerCounts, AnswerWatch
-from pi_integrations.llama_index.nesting import Nesting
+from pi_integrations.llama_index.answers import AnswerCounts
+from pi_integrations.llama_index.listener import AnswerListener
+from pi_integrations.llama_index.nesting import OpenAnswer
+from pi_integrations.llama_index.turns import text_of
 
 __all__ = ["PiCallbackHandler"]
 
@@ -17,9 +19,10 @@ __all__ = ["PiCallbackHandler"]
 class PiCallbackHandler(BaseCallbackHandler):
     """Submits the answer of every finished query to a `BackgroundScorer`, where a `CallbackManager` is in use.
 
-    It does what `PiInstrumentationHandler` does, as far as callbacks tell: engines that wrap another one without an
-    event of their own (retry, transform) are seen as the engine inside. Use one of the two, not both: each submits
-    every answer it sees. Scores carry `event_id` as metadata.
+    It does what `PiInstrumentationHandler` does, as far as callbacks tell, and they tell of query engines alone: chat
+    engines and agents are not seen, only the query engines they use; nor are engines that wrap another one without an
+    event of their own (retry, transform). Use one of the two, not both: each submits every answer it sees. Scores
+    carry the id of the event as `run_id` in their metadata.
 
     Args:
         scorer: Scores the answers; close it yourself.
@@ -47,12 +50,11 @@ class PiCallbackHandler(BaseCallbackHandler):
     def __init__(self, scorer: BackgroundScorer) -> None:
         others: list[CBEventType] = [kind for kind in CBEventType if kind is not CBEventType.QUERY]
         super().__init__(event_starts_to_ignore=others, event_ends_to_ignore=others)
-        self._watch = AnswerWatch(scorer)
-        self._nesting: Nesting[str] = Nesting()
+        self._listener = AnswerListener(scorer)
 
     def counts(self) -> AnswerCounts:
         """What was seen so far; `answers == submitted + incomplete + errors + streaming`."""
-        return self._watch.counts()
+        return self._listener.counts()
 
     def on_event_start(
         self,
@@ -63,19 +65,21 @@ class PiCallbackHandler(BaseCallbackHandler):
         **kwargs: Any,
     ) -> str:
         """Called by LlamaIndex, on the application's thread."""
-        with self._watch.guarded():
-            self._nesting.enter(event_id, (payload or {}).get(EventPayload.QUERY_STR, ""))
+        with self._listener.watch.guarded:
+            question = text_of((payload or {}).get(EventPayload.QUERY_STR))
+            self._listener.begin(OpenAnswer(event_id, question))
         return event_id
 
     def on_event_end(
         self, event_type: CBEventType, payload: dict[str, Any] | None = None, event_id: str = "", **kwargs: Any
     ) -> None:
         """Called by LlamaIndex, on the application's thread; without a response when the query failed."""
-        with self._watch.guarded():
-            query = self._nesting.leave()
+        with self._listener.watch.guarded:
             response = (payload or {}).get(EventPayload.RESPONSE)
-            if query is not None and response is not None:
-                self._watch.answered(query.question, response, {"event_id": event_id})
+            if response is None:
+                self._listener.fail(event_id, (payload or {}).get(EventPayload.EXCEPTION))
+            else:
+                self._listener.end(event_id, response)
 
     def start_trace(self, trace_id: str | None = None) -> None:
         """Traces are not used."""

@@ -1,33 +1,42 @@
-"""`PiInstrumentationHandler`: scores for finished queries, by LlamaIndex's instrumentation."""
+"""`PiInstrumentationHandler`: scores for what a user is answered, by LlamaIndex's instrumentation."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 
+from llama_index.core.instrumentation.events.llm import LLMChatStartEvent, LLMPredictStartEvent
 from llama_index.core.instrumentation.events.query import QueryEndEvent, QueryStartEvent
-from llama_index.core.schema import QueryType
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.base import BaseEvent
 from llama_index_instrumentation.dispatcher import Dispatcher
 from llama_index_instrumentation.event_handlers import BaseEventHandler
-from llama_index_instrumentation.events.span import SpanDropEvent
 from pydantic import PrivateAttr
 
 from pi_integrations.background import BackgroundScorer
-from pi_integrations.llama_index.answers import AnswerCounts, AnswerWatch
-from pi_integrations.llama_index.nesting import Nesting
+from pi_integrations.llama_index.answers import AnswerCounts
+from pi_integrations.llama_index.listener import AnswerListener
+from pi_integrations.llama_index.nesting import OpenAnswer
+from pi_integrations.llama_index.questions import own_tags
+from pi_integrations.llama_index.spans import AnswerSpanHandler
+from pi_integrations.llama_index.turns import text_of
 
 __all__ = ["PiInstrumentationHandler"]
 
 
 class PiInstrumentationHandler(BaseEventHandler):
-    """Submits the answer of every finished query to a `BackgroundScorer`, without slowing the query.
+    """Submits every answer that a user is given to a `BackgroundScorer`, without slowing the application.
 
-    One score per answer that a user sees: queries made while answering another query are left out. Source nodes become
-    the contexts of the exchange. A streamed answer is copied while the user reads it and submitted when it was read to
-    its end; closed before that, it counts as incomplete. Nothing it does raises into the application; what goes wrong
-    is counted and logged once per kind. Scores carry `span_id` and `tags` (LlamaIndex's `instrument_tags`) as metadata.
+    Answers are those of query engines, of chat engines, and of agents and workflows that end in one. One score per
+    answer that a user sees: what is asked while making another answer, by a chat engine or an agent's tools, is left
+    out. Source nodes, or what an agent's tools returned, become the contexts of the exchange; earlier turns its
+    history. A streamed answer is copied while the user reads it and submitted when it was read to its end; closed
+    before that, or cancelled, it counts as incomplete. Nothing it does raises into the application; what goes wrong is
+    counted and logged once per kind.
+
+    Scores carry the class of the engine, agent or workflow as `name`, what `instrument_tags` attached as `tags`
+    (`key=value`), and as metadata `run_id` (the id of LlamaIndex's span) and `tags` (as a mapping).
 
     Args:
         scorer: Scores the answers; close it yourself.
@@ -51,14 +60,14 @@ class PiInstrumentationHandler(BaseEventHandler):
         ```
     """
 
-    _watch: AnswerWatch = PrivateAttr()
-    _nesting: Nesting[QueryType] = PrivateAttr()
+    _listener: AnswerListener = PrivateAttr()
+    _spans: AnswerSpanHandler = PrivateAttr()
     _dispatcher: Dispatcher | None = PrivateAttr(default=None)
 
     def __init__(self, scorer: BackgroundScorer) -> None:
         super().__init__()
-        self._watch = AnswerWatch(scorer)
-        self._nesting = Nesting()
+        self._listener = AnswerListener(scorer)
+        self._spans = AnswerSpanHandler(self._listener)
 
     @classmethod
     def class_name(cls) -> str:
@@ -71,18 +80,19 @@ class PiInstrumentationHandler(BaseEventHandler):
         if target is self._dispatcher:
             return self
         self.uninstall()
-        # Queries that ended unheard must not seem to be around later ones.
-        self._nesting = Nesting()
+        self._listener.start_over()
         self._dispatcher = target
         target.add_event_handler(self)
+        target.add_span_handler(self._spans)
         return self
 
     def uninstall(self) -> None:
         """Listens no more; streams that are still being read are submitted when they end."""
         dispatcher, self._dispatcher = self._dispatcher, None
         if dispatcher is not None:
-            # A new list: another thread may be walking over the old one.
+            # New lists: another thread may be walking over the old ones.
             dispatcher.event_handlers = [each for each in dispatcher.event_handlers if each is not self]
+            dispatcher.span_handlers = [each for each in dispatcher.span_handlers if each is not self._spans]
 
     def __enter__(self) -> Self:
         return self if self._dispatcher else self.install()
@@ -94,19 +104,27 @@ class PiInstrumentationHandler(BaseEventHandler):
 
     def counts(self) -> AnswerCounts:
         """What was seen so far; `answers == submitted + incomplete + errors + streaming`."""
-        return self._watch.counts()
+        return self._listener.counts()
 
     def handle(self, event: BaseEvent, **kwargs: Any) -> None:
         """Called by LlamaIndex, on the application's thread."""
-        if isinstance(event, QueryStartEvent | QueryEndEvent | SpanDropEvent):
-            with self._watch.guarded():
-                self._take(event)
+        kind = _kind(type(event))
+        if kind is not None:
+            with self._listener.watch.guarded:
+                self._take(kind, event)
 
-    def _take(self, event: QueryStartEvent | QueryEndEvent | SpanDropEvent) -> None:
-        if isinstance(event, QueryStartEvent):
-            self._nesting.enter(event.span_id, event.query)
-        elif isinstance(event, SpanDropEvent):
-            self._nesting.abandon(event.span_id)
-        elif (query := self._nesting.leave()) is not None:
-            metadata = {"span_id": event.span_id, "tags": dict(event.tags)}
-            self._watch.answered(query.question, event.response, metadata)
+    def _take(self, kind: type, event: Any) -> None:
+        if kind is QueryStartEvent:
+            name = (event.span_id or "").partition(".")[0]
+            self._listener.begin(OpenAnswer(event.span_id, text_of(event.query), name, own_tags(event.tags)))
+        elif kind is QueryEndEvent:
+            self._listener.end(event.span_id, event.response)
+        else:
+            self._listener.model_called(event)
+
+
+# Asked for every event of an application, each piece of a streamed answer among them.
+@lru_cache(maxsize=4096)
+def _kind(event: type) -> type | None:
+    heard = (QueryStartEvent, QueryEndEvent, LLMChatStartEvent, LLMPredictStartEvent)
+    return next((kind for kind in heard if issubclass(event, kind)), None)

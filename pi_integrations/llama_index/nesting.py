@@ -1,68 +1,106 @@
-"""Tells a user's query from the queries that answering it makes, such as those of a sub-question engine."""
+"""Tells an answer that a user sees from those that making it takes, such as the queries of an agent's tools."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
-__all__ = ["Nesting", "OpenQuery"]
-
-T = TypeVar("T")
-
-
-class OpenQuery(Generic[T]):
-    """A query that has begun, and the one around it."""
-
-    __slots__ = ("around", "finished", "key", "question")
-
-    def __init__(self, key: str | None, question: T, around: OpenQuery[T] | None) -> None:
-        self.key = key
-        self.question = question
-        self.around = around
-        self.finished = False
+__all__ = ["Nesting", "OpenAnswer"]
 
 
-class Nesting(Generic[T]):
-    """The queries open in the current thread or task.
+@dataclass(eq=False, slots=True)
+class OpenAnswer:
+    """An answer being made: to a query, in a chat, or by an agent or workflow.
 
-    Context variables are inherited by tasks, and by the threads LlamaIndex starts, so that a query begun there is known
-    to be inside. A task may outlive the query that started it; what is finished encloses nothing.
+    Attributes:
+        key: Identifies it to `Nesting.leave`.
+        question: What the user asked; None when that is not known.
+        name: Class of the engine, agent or workflow.
+        tags: What `instrument_tags` attached.
+        history: Earlier turns as `(role, text)`; None while they are not known.
+        system_prompt: The agent's standing instructions.
+        owner: The nesting it is open in.
+        around: The answer it was begun inside of.
+        finished: Whether it is open no more.
     """
 
+    key: str | None
+    question: str | None
+    name: str | None = None
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    history: Sequence[tuple[str, str]] | None = ()
+    system_prompt: str | None = None
+    owner: Nesting | None = None
+    around: OpenAnswer | None = None
+    finished: bool = False
+
+
+# One variable for all handlers: a context keeps every variable that was ever set in it.
+_innermost: ContextVar[OpenAnswer | None] = ContextVar("pi_open_answer", default=None)
+
+
+class Nesting:
+    """The answers that one handler saw begin in the current thread or task.
+
+    Context variables are inherited by tasks, and by the threads LlamaIndex starts, so that an answer begun there is
+    known to be inside. A task may outlive the answer that started it; what is finished encloses nothing.
+    """
+
+    __slots__ = ("closed",)
+
     def __init__(self) -> None:
-        self._innermost: ContextVar[OpenQuery[T] | None] = ContextVar("pi_open_query", default=None)
+        self.closed = False
 
-    def enter(self, key: str | None, question: T) -> None:
-        """A query begins; `key` identifies it for `abandon`."""
-        self._innermost.set(OpenQuery(key, question, _unfinished(self._innermost.get())))
+    def enter(self, answer: OpenAnswer) -> None:
+        """`answer` begins."""
+        answer.owner = self
+        answer.around = _open(_innermost.get())
+        _innermost.set(answer)
 
-    def leave(self) -> OpenQuery[T] | None:
-        """The innermost query ends: it, when nothing is around it; None for an inner one, or one that never began."""
-        query = self._innermost.get()
-        if query is None:
-            return None
-        query.finished = True
-        around = _unfinished(query.around)
-        self._innermost.set(around)
-        return query if around is None else None
+    def leave(self, key: str | None) -> OpenAnswer | None:
+        """The answer with `key` ends, and so does what is open inside it.
 
-    def abandon(self, key: str | None) -> None:
-        """The query with `key`, if it is open, ends without an answer, and so does everything inside it."""
-        passed = []
-        query = self._innermost.get()
-        while query is not None:
-            passed.append(query)
-            if query.key == key:
+        It comes back when nothing is around it; None for an inner one, or for one that never began.
+        """
+        innermost = _innermost.get()
+        passed: list[OpenAnswer] = []
+        for answer in self._own(innermost):
+            passed.append(answer)
+            if answer.key == key:
                 break
-            query = query.around
         else:
-            return
+            return None
         for inner in passed:
             inner.finished = True
-        self._innermost.set(_unfinished(query.around))
+        _innermost.set(_open(innermost))
+        return answer if next(self._own(answer.around), None) is None else None
+
+    def begun(self) -> Iterator[OpenAnswer]:
+        """The answers begun around this point, innermost first.
+
+        Those that have ended are among them: LlamaIndex calls the model of an asynchronous stream when the chat that
+        returned it is over.
+        """
+        answer = _innermost.get()
+        while answer is not None:
+            if answer.owner is self:
+                yield answer
+            answer = answer.around
+
+    def close(self) -> None:
+        """What is open is forgotten."""
+        self.closed = True
+
+    def _own(self, answer: OpenAnswer | None) -> Iterator[OpenAnswer]:
+        while (answer := _open(answer)) is not None:
+            if answer.owner is self:
+                yield answer
+            answer = answer.around
 
 
-def _unfinished(query: OpenQuery[T] | None) -> OpenQuery[T] | None:
-    while query is not None and query.finished:
-        query = query.around
-    return query
+def _open(answer: OpenAnswer | None) -> OpenAnswer | None:
+    while answer is not None and (answer.finished or answer.owner is None or answer.owner.closed):
+        answer = answer.around
+    return answer

@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
-from typing import Any
 
-__all__ = ["atee", "tee"]
+__all__ = ["Copy", "Finish", "atee", "copying", "copying_async", "tee"]
 
 Finish = Callable[[str | None], None]
 
 
-class _Copy:
+class Copy:
     """The text so far. `finish` is called once, with the text, or with None when the stream ended before its end.
 
-    It must not raise: it runs in the user's generator.
+    Whoever may still read the stream holds the copy: when nobody does, `finish` is called with None. It must not raise,
+    for it runs in the user's generator, and must not hold the stream.
     """
 
     def __init__(self, finish: Finish) -> None:
-        self._finish: Finish | None = finish
+        self._finish = finish
         self._pieces: list[str] = []
+        # A generator that is never started runs no `finally` when it is collected.
+        self._unread = weakref.finalize(self, finish, None)
+        self._unread.atexit = False
 
     def add(self, piece: str) -> None:
+        """`piece` was read."""
         self._pieces.append(piece)
 
-    def complete(self) -> None:
-        self._end(lambda: "".join(self._pieces))
+    def complete(self, text: str | None = None) -> None:
+        """Everything was read; `text` says what, where it was not read in pieces."""
+        self._end(lambda: "".join(self._pieces) if text is None else text)
 
     def break_off(self) -> None:
+        """Nothing more will be read; without effect after `complete`."""
         self._end(lambda: None)
 
     def _end(self, text: Callable[[], str | None]) -> None:
-        finish, self._finish = self._finish, None
-        if finish is not None:
-            finish(text())
+        if self._unread.detach() is not None:
+            self._finish(text())
             self._pieces.clear()
 
 
@@ -42,26 +47,16 @@ def tee(stream: Iterable[str], finish: Finish) -> Generator[str, None, None]:
 
     Closed, failed or collected before that, it calls `finish` with None.
     """
-    copy = _Copy(finish)
-    generator = _copying(stream, copy)
-    _watch(generator, copy)
-    return generator
+    return copying(stream, Copy(finish))
 
 
 def atee(stream: AsyncIterable[str], finish: Finish) -> AsyncGenerator[str, None]:
     """`tee` for an async stream."""
-    copy = _Copy(finish)
-    generator = _acopying(stream, copy)
-    _watch(generator, copy)
-    return generator
+    return copying_async(stream, Copy(finish))
 
 
-def _watch(generator: Any, copy: _Copy) -> None:
-    # A generator that is never started runs no `finally` when it is collected.
-    weakref.finalize(generator, copy.break_off).atexit = False
-
-
-def _copying(stream: Iterable[str], copy: _Copy) -> Generator[str, None, None]:
+def copying(stream: Iterable[str], copy: Copy) -> Generator[str, None, None]:
+    """`stream`, with what is read of it added to `copy`; closed, it closes the stream."""
     try:
         for piece in stream:
             copy.add(piece)
@@ -74,7 +69,8 @@ def _copying(stream: Iterable[str], copy: _Copy) -> Generator[str, None, None]:
             close()
 
 
-async def _acopying(stream: AsyncIterable[str], copy: _Copy) -> AsyncGenerator[str, None]:
+async def copying_async(stream: AsyncIterable[str], copy: Copy) -> AsyncGenerator[str, None]:
+    """`copying` for an async stream."""
     try:
         async for piece in stream:
             copy.add(piece)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 __all__ = ["DimensionScore", "Provenance", "QuestionProvenance", "QuestionScore", "ScoreResult", "Usage"]
+
+
+Score = Annotated[FiniteFloat, Field(ge=0, le=1)]
 
 
 class _Response(BaseModel):
@@ -53,10 +56,10 @@ class Provenance(_Response):
 class DimensionScore(_Response):
     """Scores of one dimension."""
 
-    subdimension_scores: dict[str, FiniteFloat]
+    subdimension_scores: dict[str, Score]
     """Raw score in [0, 1] by sub-dimension label."""
-    total_score: FiniteFloat
-    """Weighted mean of the curved sub-scores, after the dimension's curve."""
+    total_score: Score | None = None
+    """Weighted mean of the curved sub-scores, after the dimension's curve; None when none that counts was scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +89,11 @@ class ScoreResult(_Response):
         [('Polite', 0.9)]
     """
 
-    question_scores: dict[str, FiniteFloat] | None = None
+    question_scores: dict[str, Score] | None = None
     """Flat spec: raw score in [0, 1] by label, or by question text where there is no label."""
     dimension_scores: dict[str, DimensionScore] | None = None
     """Dimension spec: scores by dimension label."""
-    total_score: FiniteFloat
+    total_score: Score
     """The total in [0, 1], rounded to 4 decimals."""
     unscored: dict[str, str | dict[str, str]] | None = None
     """Reasons of questions left out under the `partial` policy, nested as the scores are."""

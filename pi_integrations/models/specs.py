@@ -131,7 +131,7 @@ class Question(_Scored):
     @property
     def key(self) -> str:
         """Name of this question's score in a response."""
-        return self.label or self.question
+        return self.label if self.label and self.label.strip() else self.question
 
 
 class SubDimension(_Scored):

@@ -112,6 +112,38 @@ def test_scores_of_another_run_are_never_mixed_in(folder: Path) -> None:
     assert score("--aggregation-method", "harmonic_mean", "--overwrite").exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["rows.jsonl", "spec.json", "notes.txt", "other.csv", "."])
+def test_no_file_but_an_output_of_score_is_ever_replaced(folder: Path, name: str) -> None:
+    """Not the input, not the spec, not somebody's notes; the error says what to do."""
+    (folder / "notes.txt").write_text("mine\n")
+    (folder / "other.csv").write_text("a,b\n1,2\n")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for option in ("--output", "--report"):
+        if option == "--report" and name in ("notes.txt", "other.csv"):
+            continue  # a report replaces the report of the run before
+        result = score(option, name)
+        assert isinstance(result.exception, PiError), result.output
+        assert "choose another" in str(result.exception)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_overwrite_replaces_nothing_before_there_is_something_to_write(folder: Path) -> None:
+    """A source that cannot be read leaves the scores of the run before."""
+    score()
+    before = (folder / "pi-scores.jsonl").read_bytes()
+    (folder / "wrong.csv").write_text("a,b\n1,2\n")
+    result = score("--overwrite", source="wrong.csv")
+    assert isinstance(result.exception, PiError)
+    assert (folder / "pi-scores.jsonl").read_bytes() == before
+
+
+def test_what_would_fail_at_the_end_fails_at_the_start(folder: Path) -> None:
+    """A report without a folder, and a comparison without a file: nothing is scored for them."""
+    for arguments in (("--report", "none/report.html"), ("--compare", "none.jsonl")):
+        assert isinstance(score(*arguments).exception, PiError)
+    assert not (folder / "pi-scores.jsonl").exists()
+
+
 def test_a_missed_threshold_exits_with_1(folder: Path) -> None:
     """So that it gates a CI job; a met one exits with 0."""
     missed = score("--threshold", "0.99")

@@ -23,6 +23,13 @@ def rows_of(data: bytes, **options: Any) -> list[Row]:
     return list(read_rows(io.BytesIO(data), **options))
 
 
+def test_a_column_that_happens_to_be_called_label_may_hold_anything() -> None:
+    """It is carried through; only a column named with --column label=… has to hold labels."""
+    line = b'{"llm_input": "Q", "llm_output": "A", "label": "billing"}\n'
+    (row,) = rows_of(line)
+    assert (row.error, row.label, row.positive) == (None, "billing", None)
+
+
 def test_jsonl_row_carries_every_field_and_the_other_columns() -> None:
     """Number, id, texts, label and its meaning, and what else the line holds."""
     line = {"id": 7, "llm_input": "Q", "llm_output": "A", "label": "good", "source": "chat", "turn": 2}
@@ -71,7 +78,7 @@ BROKEN = [
 @pytest.mark.parametrize("case", BROKEN, ids=lambda case: case.name)
 def test_a_broken_line_names_itself_and_the_rest_goes_on(case: Broken) -> None:
     """The error gives the line, the field and the remedy; the lines around it are read."""
-    before, broken, after = rows_of(GOOD + case.line + b"\n" + GOOD)
+    before, broken, after = rows_of(GOOD + case.line + b"\n" + GOOD, columns={"label": "label"})
     assert before.error is None
     assert after.error is None
     assert broken.error is not None

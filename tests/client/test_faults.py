@@ -119,6 +119,16 @@ async def test_the_budget_cuts_the_last_attempt_short() -> None:
     assert time.monotonic() - started < 1.5
 
 
+async def test_queueing_for_a_slot_does_not_eat_the_retries() -> None:
+    """One slot, six calls, each failing once: every one has its own budget, from its own first attempt."""
+    fail = http(503, {"detail": "busy"}, retry_after_ms="1")
+    with fault_server(*[fail] * 6, OK, delay=0.15) as server:
+        retry = RetryPolicy(attempts=10, initial=0.01, maximum=0.02, total=4.0)
+        async with AsyncPiClient(base_url=server.url, max_concurrency=1, retry=retry) as client:
+            calls = [client.scoring_system.score(llm_input="", llm_output=str(i), scoring_spec=SPEC) for i in range(6)]
+            assert len(await asyncio.gather(*calls)) == 6
+
+
 async def test_a_timeout_says_so_and_what_to_raise() -> None:
     """One attempt, no answer."""
     with fault_server(None) as server:
@@ -156,6 +166,13 @@ WRONG_SHAPES = {
     "no scores": (http(200, {"total_score": 0.5}), "question_scores"),
     "a total that is text": (http(200, {"question_scores": {}, "total_score": "good"}), "total_score"),
     "a total of null": (http(200, {"question_scores": {}, "total_score": None}), "total_score"),
+    "a score of 7": (http(200, {"question_scores": {"polite": 7}, "total_score": 0.5}), "less than or equal to 1"),
+    "a total of -3": (http(200, {"question_scores": {"polite": 1}, "total_score": -3}), "total_score"),
+    "scores of nothing": (http(200, {"question_scores": {}, "total_score": 0.5}), "without question_scores"),
+    "the other generation": (
+        http(200, {"dimension_scores": {"d": {"subdimension_scores": {}, "total_score": 1}}, "total_score": 1}),
+        "without question_scores",
+    ),
     "NaN": (http(200, '{"question_scores": {"a": NaN}, "total_score": 1}'), "question_scores"),
 }
 
@@ -238,6 +255,13 @@ def test_no_endpoint_names_the_ways_out() -> None:
     [
         ({"base_url": "localhost:8000"}, "base_url"),
         ({"base_url": "ftp://x"}, "base_url"),
+        ({"base_url": "http://[::1"}, "base_url"),
+        ({"base_url": "http://x:99999"}, "base_url"),
+        ({"base_url": "http://user:two@x"}, "user name or a password"),
+        ({"base_url": "http://x/?q=1"}, "query"),
+        ({"base_url": "http://x", "timeout": "5"}, "timeout"),
+        ({"base_url": "http://x", "api_key": ""}, "api_key is empty"),
+        ({"base_url": "http://x", "retry": 3}, "RetryPolicy"),
         ({"base_url": "http://x", "timeout": 0}, "timeout"),
         ({"base_url": "http://x", "max_concurrency": 0}, "max_concurrency"),
         ({"base_url": "http://x", "api_key": "two\nlines"}, "api_key"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -140,6 +142,66 @@ async def test_an_iterable_that_raises_raises_to_the_caller(client: AsyncPiClien
 
     with pytest.raises(OSError, match="disk gone"):
         await collect(client.scoring_system.score_many(source(), scoring_spec=SPEC))
+
+
+async def test_rows_come_out_while_the_source_is_still_being_read() -> None:
+    """A slow source holds nothing back; results finished before it fails are given first."""
+    given: list[int] = []
+    came_out = asyncio.Event()
+
+    async def source() -> AsyncIterator[tuple[str, str]]:
+        for number in range(3):
+            yield ("", str(number))
+            await came_out.wait()  # goes on only when that row came out
+            came_out.clear()
+        raise OSError("disk gone")
+
+    async with scripted_client(default=0.5) as client:
+        with pytest.raises(OSError, match="disk gone"):
+            async for scored in client.scoring_system.score_many(source(), scoring_spec=SPEC):
+                given.append(scored.index)
+                came_out.set()
+    assert given == [0, 1, 2]
+
+
+SCRIPT_LEFT_OPEN = """
+from pi_integrations import embedded
+client = embedded(judge="baseline").client()
+rows = client.scoring_system.score_many([("q", "a"), ("q2", "b")], scoring_spec=[{"question": "x"}])
+next(rows)
+"""
+
+
+def test_a_sync_stream_left_open_does_not_keep_the_process() -> None:
+    """Nor does it print anything."""
+    run = subprocess.run([sys.executable, "-c", SCRIPT_LEFT_OPEN], capture_output=True, text=True, timeout=30)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+SCRIPT_INTERRUPTED = """
+import os, signal, threading
+from pi_integrations.testing import ScriptedJudge, embedded
+with embedded(judge=ScriptedJudge(default=0.5, delay=30)) as client:
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        list(client.scoring_system.score_many([("q", "a")], scoring_spec=[{"question": "x"}]))
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_ctrl_c_stays_a_keyboard_interrupt() -> None:
+    """The stream unwinds first, and hides nothing."""
+    run = subprocess.run([sys.executable, "-c", SCRIPT_INTERRUPTED], capture_output=True, text=True, timeout=30)
+    assert (run.stdout, run.stderr) == ("interrupted\n", "")
+
+
+def test_sync_progress_knows_the_length_of_a_list() -> None:
+    """As the async one does."""
+    seen: list[Progress] = []
+    with scripted_client(default=0.5) as client:
+        list(client.scoring_system.score_many([("", "a")], scoring_spec=SPEC, on_progress=seen.append))
+    assert seen == [Progress(1, 0, 1)]
 
 
 def test_sync_rows_are_read_off_the_background_loop() -> None:

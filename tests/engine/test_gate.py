@@ -105,6 +105,42 @@ async def test_only_json_is_taken(kind: str) -> None:
     assert (answer.status_code, answer.headers["x-should-retry"]) == (415, "false")
 
 
+async def test_a_wrong_policy_header_is_refused() -> None:
+    """The two values are named."""
+    async with calling() as http:
+        answer = await http.post(SCORE, json=BODY, headers={"x-pi-unscored": "ignore"})
+    assert answer.status_code == 422
+    assert "error or partial" in answer.json()["detail"][0]["msg"]
+
+
+async def test_a_failure_of_the_engines_own_is_told_in_the_usual_shape(caplog: pytest.LogCaptureFixture) -> None:
+    """And logged under the request id that the caller got."""
+
+    class Breaking(ScriptedJudge):
+        broken = False
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == "fingerprint" and Breaking.broken:
+                raise KeyError("secret")
+            return super().__getattribute__(name)
+
+    async with calling(judge=Breaking(default=0.5)) as http:
+        Breaking.broken = True
+        answer = await http.post(SCORE, json=BODY, headers={"x-request-id": "r-9"})
+    assert answer.status_code == 500
+    assert "log" in answer.json()["detail"]
+    assert answer.headers["x-request-id"] == "r-9"
+    assert "r-9" in caplog.text
+
+
+async def test_a_post_without_a_body_reaches_its_route() -> None:
+    """An unknown one is 404, as for every other method."""
+    async with calling() as http:
+        assert (await http.post("/training/sft/x/load")).status_code == 404
+        assert (await http.post(SCORE)).status_code == 422
+        assert (await http.get(SCORE)).headers["allow"] == "POST"
+
+
 async def test_json_with_a_charset_is_json() -> None:
     """As many HTTP libraries send it."""
     async with calling() as http:

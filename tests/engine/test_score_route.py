@@ -123,6 +123,51 @@ async def test_partial_is_nested_as_the_scores_are(client: AsyncPiClient) -> Non
     assert [(q.key, q.score) for q in result.questions()] == [("D / a", 0.9), ("E / b", None)]
 
 
+async def test_partial_keeps_scores_that_do_not_count(client: AsyncPiClient) -> None:
+    """A question of weight 0 stays, in a dimension that has no total for want of its other question."""
+    subs = [
+        {"label": "a", "description": POLITE, "weight": 0},
+        {"label": "b", "description": "Unknown?"},
+    ]
+    known = {"label": "E", "sub_dimensions": [{"label": "c", "description": CLEAR}]}
+    spec = {"dimensions": [{"label": "D", "sub_dimensions": subs}, known]}
+    result = await score(client, spec, unscored="partial")
+    assert result.dimension_scores["D"].subdimension_scores == {"a": 0.9}
+    assert result.dimension_scores["D"].total_score is None
+    assert result.total_score == 0.4
+
+
+RUBBISH = {
+    "nothing": None,
+    "numbers": [0.5],
+    "a dictionary": {"q": 0.5},
+    "too few": [],
+    "another type of number": "half",
+}
+
+
+@pytest.mark.parametrize("rubbish", RUBBISH, ids=str)
+async def test_a_judge_that_answers_rubbish_is_a_502_that_names_the_question(rubbish: str) -> None:
+    """Never a 500, and never a score."""
+
+    class Rubbish(ScriptedJudge):
+        async def answer(self, exchange: Exchange, questions: object) -> Any:
+            return [Verdict(score="half")] if RUBBISH[rubbish] == "half" else RUBBISH[rubbish]  # type: ignore[arg-type]
+
+    async with embedded(judge=Rubbish(), retry=RetryPolicy(attempts=1)) as client:
+        with pytest.raises(PiStatusError, match="'q' is unscored") as raised:
+            await score(client, [{"question": "q"}])
+    assert raised.value.status == 502
+
+
+async def test_half_an_emoji_from_a_judge_does_no_harm() -> None:
+    """Models cut them; JSON readers refuse them."""
+    verdict = Verdict(score=0.5, method="structured", explanation="nice \ud83d")
+    async with embedded(judge=ScriptedJudge({"q": verdict})) as client:
+        result = await score(client, [{"question": "q"}])
+    assert result.provenance.questions["q"].explanation == "nice ?"
+
+
 async def test_nothing_left_to_count_is_always_an_error(client: AsyncPiClient) -> None:
     """Not even `partial` invents a total; a scored question of weight 0 does not make one."""
     spec = [{"question": POLITE, "weight": 0}, {"question": "Unknown?"}]
@@ -147,6 +192,13 @@ async def test_a_slow_judge_is_unscored_after_its_time() -> None:
         with pytest.raises(PiStatusError, match=r"no answer within 0\.05 s") as raised:
             await score(client, [{"question": "q"}])
     assert (raised.value.status, raised.value.should_retry) == (502, None)
+
+
+async def test_a_time_out_of_the_judges_own_is_not_told_as_the_engines() -> None:
+    """It came at once, not after the engine's two minutes."""
+    async with embedded(judge=ScriptedJudge({"q": TimeoutError()}), retry=RetryPolicy(attempts=1)) as client:
+        with pytest.raises(PiStatusError, match="the judge failed: TimeoutError"):
+            await score(client, [{"question": "q"}])
 
 
 async def test_failing_code_is_the_requests_fault() -> None:
@@ -199,8 +251,8 @@ async def test_unscored_verdicts_are_asked_again() -> None:
 
 
 async def test_a_wrong_policy_is_refused(client: AsyncPiClient) -> None:
-    """The header's two values are named."""
-    with pytest.raises(PiStatusError, match="error or partial"):
+    """By the client, before anything is sent."""
+    with pytest.raises(PiUsageError, match="'error' or 'partial'"):
         await score(client, [{"question": POLITE}], unscored="ignore")
 
 

@@ -167,7 +167,7 @@ class TestOneScorePerAnswer:
             live.engine(Broken()).query(QUERY)
         live.engine().query(QUERY)
         assert [score.llm_output for score in live.scores()] == [ANSWER]
-        assert live.handler.counts() == AnswerCounts(answers=1, submitted=1)
+        assert live.handler.counts() == AnswerCounts(answers=1, submitted=1, failed=1)
 
     def test_a_task_that_outlives_its_query(self, installed: Live) -> None:
         """A query in a task begun by another query, but made after that one ended, is an answer of its own."""
@@ -398,7 +398,7 @@ class TestOtherAnswers:
             installed.engine().query(QUERY)
         (score,) = installed.scores()
         assert score.metadata["tags"] == {"customer": "c-7"}
-        assert score.metadata["span_id"].startswith("RetrieverQueryEngine.query-")
+        assert score.metadata["run_id"].startswith("RetrieverQueryEngine.query-")
 
 
 class Listener(BaseEventHandler):

@@ -76,4 +76,4 @@ def _from_stream(
     needed = tuple(named[name] for name in FIELDS if name in _NEEDED or name in mapped)
     records = csv_records(stream, needed=needed) if format == "csv" else jsonl_records(stream)
     for record in records:
-        yield row_of(record, named)
+        yield row_of(record, named, labelled="label" in mapped)

@@ -42,8 +42,11 @@ class Row:
     error: str | None = None
 
 
-def row_of(record: Record, named: Mapping[str, str]) -> Row:
-    """The row in `record`; `named` gives the column of each of `FIELDS`. What cannot be read becomes its `error`."""
+def row_of(record: Record, named: Mapping[str, str], *, labelled: bool) -> Row:
+    """The row in `record`; `named` gives the column of each of `FIELDS`. What cannot be read becomes its `error`.
+
+    A column that merely happens to be called `label` may hold anything; with `labelled` it must hold labels.
+    """
     if record.error:
         return Row(record.number, error=record.error)
     values = record.values
@@ -55,11 +58,20 @@ def row_of(record: Record, named: Mapping[str, str]) -> Row:
             llm_input=_text(values, "llm_input", named),
             llm_output=_text(values, "llm_output", named),
             label=values.get(named["label"]),
-            positive=is_positive(values.get(named["label"])),
+            positive=_positive(values.get(named["label"]), labelled=labelled),
             extra={name: value for name, value in values.items() if name not in named.values()},
         )
     except ValueError as error:
         return Row(record.number, id=_readable_id(values, named), error=f"{record.where}: {error}")
+
+
+def _positive(label: object, *, labelled: bool) -> bool | None:
+    try:
+        return is_positive(label)
+    except ValueError:
+        if labelled:
+            raise
+        return None
 
 
 def _text(values: Mapping[str, Any], name: str, named: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, Protocol, runtime_checkable
 
 from pi_integrations.models import Usage
@@ -50,13 +51,22 @@ class Verdict:
         if self.score is None:
             if not self.reason:
                 raise ValueError("an unscored verdict needs a reason")
-        elif not (math.isfinite(self.score) and 0 <= self.score <= 1):
-            raise ValueError(f"a score lies in [0, 1], not {self.score}")
+        else:
+            object.__setattr__(self, "score", _checked_score(self.score))
 
     @classmethod
     def unscored(cls, reason: str, *, method: Method, retryable: bool = False, usage: Usage | None = None) -> Verdict:
         """A verdict without a number."""
         return cls(score=None, reason=reason, method=method, retryable=retryable, usage=usage)
+
+
+def _checked_score(score: object) -> float:
+    """`score` as a plain float, whatever kind of number a judge made."""
+    if isinstance(score, Real):
+        number = float(score)
+        if math.isfinite(number) and 0 <= number <= 1:
+            return number
+    raise ValueError(f"a score is a number in [0, 1], not {score!r}")
 
 
 @runtime_checkable

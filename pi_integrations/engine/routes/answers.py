@@ -11,9 +11,12 @@ __all__ = ["error_response", "json_response"]
 
 
 def json_response(body: Any, *, status: int = 200) -> Response:
-    """`body` as JSON; NaN is a programming error here, not a number on the wire."""
+    """`body` as JSON; NaN is a programming error here, not a number on the wire.
+
+    Half a surrogate pair, which a model may write and no JSON reader takes, becomes a question mark.
+    """
     return Response(
-        json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(),
+        json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace"),
         status_code=status,
         media_type="application/json",
     )

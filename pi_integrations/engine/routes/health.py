@@ -15,6 +15,7 @@ def health_routes(judge: Judge) -> APIRouter:
     """The health route; needs no key."""
     router = APIRouter(tags=["health"])
 
+    @router.head("/healthz", response_model=None, include_in_schema=False)
     @router.get("/healthz", response_model=None)
     async def healthz() -> Response:
         """200 while the engine takes requests."""

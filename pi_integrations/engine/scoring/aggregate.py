@@ -32,7 +32,8 @@ def aggregate(rubric: Rubric, scores: Sequence[float | None], reasons: Mapping[i
     """The response body's scores: `question_scores` or `dimension_scores`, `total_score`, and `unscored` if any.
 
     `scores` holds a raw score per leaf in the rubric's order, None where unscored; `reasons` says why by leaf index.
-    Unscored questions leave their mean, whose other weights are renormalised; a dimension without any leaves the total.
+    Unscored questions leave their mean, whose other weights are renormalised; a dimension without any
+    leaves the total, and shows what else it has with a total of None.
 
     Raises:
         NothingScored: when no question with a positive weight has a score.
@@ -52,9 +53,10 @@ def aggregate(rubric: Rubric, scores: Sequence[float | None], reasons: Mapping[i
         total = _group_total(group, [scores[i] for i in indices])
         if total is not None:
             totals.append(_Node(total, group.weight))
+        if raw:
             shown[label] = {
-                "subdimension_scores": {k: _rounded(v) for k, v in raw.items()},
-                "total_score": _rounded(total),
+                "subdimension_scores": {key: _rounded(score) for key, score in raw.items()},
+                "total_score": None if total is None else _rounded(total),
             }
     total = _mean(AggregationMethod.ARITHMETIC_MEAN, totals)
     if total is None:

@@ -101,7 +101,8 @@ class ScoreService:
                 self._custom.check(leaf.custom_model_id or "")
         outcomes = await self._outcomes(leaves, Exchange(request.llm_input, request.llm_output), request.kwargs or {})
         if policy == "error":
-            _refuse_unscored(leaves, outcomes)
+            hint = "Mend it, or send the header x-pi-unscored: partial to leave unscored questions out of the total"
+            _refuse_unscored(leaves, outcomes, hint)
         return self._body(rubric, leaves, outcomes)
 
     async def _outcomes(self, leaves: Sequence[Leaf], exchange: Exchange, kwargs: Mapping[str, Any]) -> list[_Outcome]:
@@ -129,31 +130,40 @@ class ScoreService:
     async def _judged(self, exchange: Exchange, questions: Sequence[str]) -> dict[str, _Outcome]:
         """An outcome per distinct question; only those not in the cache are asked."""
         distinct = list(dict.fromkeys(questions))
-        keys = dict(zip(distinct, self._cache.keys(self._judge.fingerprint, exchange, distinct), strict=False))
+        keys = self._keys(exchange, distinct)
         outcomes: dict[str, _Outcome] = {}
         for question, key in keys.items():
             if (kept := self._cache.get(key)) is not None:
                 outcomes[question] = _Outcome(kept, cached=True)
         asked = [question for question in distinct if question not in outcomes]
         if asked:
-            for question, verdict in zip(asked, await self._ask(exchange, asked), strict=True):
+            before = self._judge.fingerprint
+            verdicts = await self._ask(exchange, asked)
+            if self._judge.fingerprint != before:  # its first answer settled how it reads
+                keys = self._keys(exchange, distinct)
+            for question, verdict in zip(asked, verdicts, strict=True):
                 outcomes[question] = _Outcome(verdict)
                 if question in keys:
                     self._cache.set(keys[question], verdict)
         return outcomes
 
+    def _keys(self, exchange: Exchange, questions: list[str]) -> dict[str, bytes]:
+        """The cache's key of each question; empty when nothing is kept."""
+        return dict(zip(questions, self._cache.keys(self._judge.fingerprint, exchange, questions), strict=False))
+
     async def _ask(self, exchange: Exchange, questions: list[str]) -> list[Verdict]:
         """The judge's verdicts; whatever goes wrong with it becomes a reason, never a number."""
         try:
-            async with asyncio.timeout(self._judge_timeout):
-                verdicts = await self._judge.answer(exchange, questions)
-        except TimeoutError:
-            reason, retryable = f"the judge gave no answer within {self._judge_timeout:.3g} s", True
+            async with asyncio.timeout(self._judge_timeout) as limit:
+                verdicts = _checked(await self._judge.answer(exchange, questions))
         except PiUsageError as error:  # the judge's configuration, with its remedy
             reason, retryable = str(error), False
         except Exception as error:
-            logger.exception("judge %s failed", self._judge.fingerprint)
-            reason, retryable = f"the judge failed: {type(error).__name__}", True
+            if limit.expired():
+                reason, retryable = f"the judge gave no answer within {self._judge_timeout:.3g} s", True
+            else:
+                logger.exception("judge %s failed", self._judge.fingerprint)
+                reason, retryable = f"the judge failed: {type(error).__name__}", True
         else:
             if len(verdicts) == len(questions):
                 return verdicts
@@ -166,7 +176,7 @@ class ScoreService:
         try:
             body = aggregate(rubric, scores, reasons)
         except NothingScored:
-            _refuse_unscored(leaves, outcomes)
+            _refuse_unscored(leaves, outcomes, "No question that counts has a score, so there is no total")
             raise
         body["provenance"] = {"judge": self._judge.fingerprint, "questions": _provenance(rubric, outcomes)}
         usage = _total_usage(outcomes)
@@ -175,14 +185,20 @@ class ScoreService:
         return body
 
 
-def _refuse_unscored(leaves: Sequence[Leaf], outcomes: Sequence[_Outcome]) -> None:
+def _checked(verdicts: object) -> list[Verdict]:
+    if isinstance(verdicts, list) and all(isinstance(verdict, Verdict) for verdict in verdicts):
+        return verdicts
+    raise TypeError(f"a judge answers with a list of Verdict, not {type(verdicts).__name__}")
+
+
+def _refuse_unscored(leaves: Sequence[Leaf], outcomes: Sequence[_Outcome], hint: str) -> None:
     missing = [(leaf, o.verdict) for leaf, o in zip(leaves, outcomes, strict=True) if o.verdict.score is None]
     if not missing:
         return
     told = "; ".join(f"question {leaf.key!r} is unscored: {verdict.reason}" for leaf, verdict in missing)
     by_code = any(leaf.scoring_type is ScoringType.PYTHON_CODE and not v.retryable for leaf, v in missing)
     raise ScoringFailed(
-        f"{told}. Mend it, or send the header x-pi-unscored: partial to leave unscored questions out of the total",
+        f"{told}. {hint}",
         fault="code" if by_code else "judge",
         retryable=all(verdict.retryable for _, verdict in missing),
     )

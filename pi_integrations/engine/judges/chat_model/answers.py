@@ -44,7 +44,7 @@ ANSWERS_SCHEMA: dict[str, Any] = {
 }
 """JSON Schema of an answer to all questions."""
 
-_END_OF_THOUGHT = "</think>"
+_START_OF_THOUGHT, _END_OF_THOUGHT = "<think>", "</think>"
 _START = re.compile(r"""\{\s*"|\[\s*\{""")
 # Each start may be followed to the end of the text before it turns out to be none.
 _MAX_STARTS = 300
@@ -69,7 +69,7 @@ def _items(message: AIMessage) -> Iterator[Mapping[str, Any]]:
 
 def _json_values(text: str) -> Iterator[Any]:
     """The JSON objects and arrays in `text`, outermost only, whatever stands around them."""
-    text = text.rpartition(_END_OF_THOUGHT)[2]
+    text = text.rpartition(_END_OF_THOUGHT)[2].partition(_START_OF_THOUGHT)[0]
     decoder, end = json.JSONDecoder(), 0
     for start in islice(_START.finditer(text), _MAX_STARTS):
         if start.start() < end:

@@ -1,0 +1,328 @@
+"""What scoring live traffic costs the application: time on its own path, latency, and memory.
+
+    python benchmarks/live_overhead.py [--runs 300] [--rounds 3] [--memory-runs 10000] [--seconds 15] [--full]
+
+The engine runs in another process, with the scripted judge. Times are taken of runs one after the other, when scoring
+competes for the interpreter, and of runs at 5,000 a minute, when the processor has forgotten our code between two of
+them. `--full` keeps that rate up for a whole minute, and makes 100,000 runs for memory. Aims: inside our callbacks p50
+below 100 µs and p99 below 1,000 µs per root run; nothing dropped; flat memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import multiprocessing
+import os
+import socket
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from _tables import print_table
+from langchain_core.language_models import FakeListChatModel
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from llama_index.core import Document, SummaryIndex
+from llama_index.core.llms import MockLLM
+
+from pi_integrations import AsyncPiClient
+from pi_integrations.background import BackgroundScorer
+from pi_integrations.langchain.callback_handler import PiScoreCallbackHandler
+from pi_integrations.llama_index import PiInstrumentationHandler
+
+RUBRIC = [{"question": f"Does the answer keep promise number {i}?", "label": f"promise {i}"} for i in range(5)]
+QUESTION = "Where is my order?"
+ANSWER = "It left our warehouse this morning and should be with you on Thursday. " * 8
+PER_MINUTE = 5000
+
+
+@dataclass(frozen=True)
+class Pace:
+    """A run every `every` seconds at most, whose model takes `model` seconds, in which background threads run."""
+
+    title: str
+    every: float
+    model: float
+
+
+BUSY = Pace("one after the other, a model that answers at once", 0.0, 0.0)
+PACED = Pace(f"{PER_MINUTE:,} a minute, a model of 2 ms", 60 / PER_MINUTE, 0.002)
+Run = Callable[[], Awaitable[object]]
+
+
+def serve(pipe: Connection) -> None:
+    """The engine, as `pi-integrations serve` runs it, with the scripted judge."""
+    import uvicorn
+
+    from pi_integrations.engine import EngineSettings, create_app
+    from pi_integrations.testing import ScriptedJudge
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    app = create_app(EngineSettings(judge=ScriptedJudge(default=0.7, record=False)))
+    pipe.send(listening.getsockname()[1])
+    uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listening])
+
+
+@contextmanager
+def engine() -> Iterator[str]:
+    """The URL of an engine in a process of its own."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{ours.recv()}"
+    finally:
+        process.terminate()
+        process.join()
+
+
+class Clock:
+    """Seconds spent inside what it wraps, since it was last read."""
+
+    def __init__(self) -> None:
+        self._spent = 0.0
+
+    def read(self) -> float:
+        spent, self._spent = self._spent, 0.0
+        return spent
+
+    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._spent += time.perf_counter() - started
+
+        return timed
+
+
+def timed_class(kind: type, clock: Clock, is_callback: Callable[[str], bool]) -> type:
+    """`kind`, with the time inside its callbacks on `clock`."""
+    names = [name for name in dir(kind) if is_callback(name)]
+    return type(kind)(kind.__name__, (kind,), {name: clock.around(getattr(kind, name)) for name in names})
+
+
+def langchain_runs(scorer: BackgroundScorer | None, clock: Clock, pace: Pace) -> dict[str, Run]:
+    """A chain of a prompt, a model and a parser; without a scorer, without callbacks."""
+    model = FakeListChatModel(responses=[ANSWER], sleep=pace.model or None)
+    chain = ChatPromptTemplate.from_template("Answer: {question}") | model | StrOutputParser()
+    handler = timed_class(PiScoreCallbackHandler, clock, lambda name: name.startswith("on_"))
+    config: Any = {"callbacks": [handler(scorer)]} if scorer else {}
+
+    async def sync() -> object:
+        return chain.invoke({"question": QUESTION}, config)
+
+    async def asynchronous() -> object:
+        return await chain.ainvoke({"question": QUESTION}, config)
+
+    return {"LangChain invoke": sync, "LangChain ainvoke": asynchronous}
+
+
+class Model(MockLLM):
+    """LlamaIndex's mock, which also takes a model's time."""
+
+    seconds: float = 0.0
+
+    def complete(self, *args: Any, **kwargs: Any) -> Any:
+        time.sleep(self.seconds)
+        return super().complete(*args, **kwargs)
+
+    async def acomplete(self, *args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(self.seconds)
+        return await super().acomplete(*args, **kwargs)
+
+
+@contextmanager
+def llama_runs(scorer: BackgroundScorer | None, clock: Clock, pace: Pace) -> Iterator[dict[str, Run]]:
+    """A query engine over one document; without a scorer, without our handler."""
+    model = Model()
+    model.seconds = pace.model
+    query_engine = SummaryIndex.from_documents([Document(text=ANSWER)]).as_query_engine(llm=model)
+
+    async def sync() -> object:
+        return query_engine.query(QUESTION)
+
+    async def asynchronous() -> object:
+        return await query_engine.aquery(QUESTION)
+
+    handler = timed_class(PiInstrumentationHandler, clock, lambda name: name == "handle")(scorer) if scorer else None
+    if handler:
+        handler.install()
+    try:
+        yield {"LlamaIndex query": sync, "LlamaIndex aquery": asynchronous}
+    finally:
+        if handler:
+            handler.uninstall()
+
+
+@contextmanager
+def applications(scorer: BackgroundScorer | None, clock: Clock, pace: Pace) -> Iterator[dict[str, Run]]:
+    """Every kind of run."""
+    with llama_runs(scorer, clock, pace) as llama:
+        yield {**langchain_runs(scorer, clock, pace), **llama}
+
+
+async def repeat(run: Run, times: int, clock: Clock, pace: Pace) -> tuple[list[float], list[float]]:
+    """Seconds inside our code, and in all, for each of `times` runs, begun at `pace`."""
+    inside, whole = [], []
+    clock.read()
+    for _ in range(times):
+        started = time.perf_counter()
+        await run()
+        whole.append(time.perf_counter() - started)
+        inside.append(clock.read())
+        await asyncio.sleep(max(pace.every - whole[-1], 0))
+    return inside, whole
+
+
+def quantile(values: list[float], share: float) -> float:
+    return sorted(values)[min(int(len(values) * share), len(values) - 1)] * 1e6
+
+
+def on_path(url: str, runs: int, rounds: int, pace: Pace) -> dict[str, tuple[list[float], list[float], list[float]]]:
+    """Seconds inside our callbacks, and of whole runs without and with them, in turn so that a drift touches both."""
+    seen: dict[str, tuple[list[float], list[float], list[float]]] = {}
+    clock = Clock()
+    with BackgroundScorer(RUBRIC, client=AsyncPiClient(base_url=url)) as scorer:
+        seen["submit alone"] = (submits(scorer, runs, pace.every), [], [])
+        for _ in range(rounds):
+            with applications(None, clock, pace) as plain:
+                for name, run in plain.items():
+                    _, whole = asyncio.run(repeat(run, runs, clock, pace))
+                    seen.setdefault(name, ([], [], []))[1].extend(whole)
+            with applications(scorer, clock, pace) as watched:
+                for name, run in watched.items():
+                    inside, whole = asyncio.run(repeat(run, runs, clock, pace))
+                    seen[name][0].extend(inside)
+                    seen[name][2].extend(whole)
+                    scorer.flush(60)
+        assert scorer.counts().scored == (rounds * len(watched) + 1) * runs, scorer
+    return seen
+
+
+def submits(scorer: BackgroundScorer, times: int, every: float) -> list[float]:
+    """Seconds of each `submit`."""
+    spent = []
+    for number in range(times):
+        started = time.perf_counter()
+        scorer.submit(llm_input=QUESTION, llm_output=ANSWER, name="chain", tags=("live",), metadata={"run": number})
+        spent.append(time.perf_counter() - started)
+        time.sleep(every)
+    scorer.flush(60)
+    return spent
+
+
+def print_on_path(url: str, runs: int, rounds: int) -> None:
+    """The tables of both paces."""
+    for pace in (BUSY, PACED):
+        seen = on_path(url, runs, rounds, pace)
+        rows = [
+            [name, *(f"{quantile(inside, share):.1f}" for share in (0.5, 0.99))] for name, (inside, *_) in seen.items()
+        ]
+        print_table(
+            f"Inside our code, µs per root run, {pace.title} (aim: p50 < 100, p99 < 1,000)", ["", "p50", "p99"], rows
+        )
+        del seen["submit alone"]
+        header = ["", "p50 off", "p50 on", "difference", "p99 off", "p99 on"]
+        rows = [difference(name, off, on) for name, (_, off, on) in seen.items()]
+        print_table(f"Whole run, µs, scoring off and on, {pace.title}", header, rows)
+
+
+def difference(name: str, off: list[float], on: list[float]) -> list[str]:
+    medians = [statistics.median(each) * 1e6 for each in (off, on)]
+    p99 = [quantile(each, 0.99) for each in (off, on)]
+    return [name, *(f"{each:.0f}" for each in (*medians, medians[1] - medians[0], *p99))]
+
+
+def cpu_percent(cpu: float, seconds: float) -> str:
+    return f"{cpu / seconds:.0%}"
+
+
+async def paced(run: Run, seconds: float) -> int:
+    """Starts runs at `PER_MINUTE` for `seconds`, whether earlier ones have ended or not; how many."""
+    runs = int(PER_MINUTE * seconds / 60)
+    started = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for number in range(runs):
+            await asyncio.sleep(max(started + number * 60 / PER_MINUTE - time.perf_counter(), 0))
+            group.create_task(run())  # type: ignore[arg-type]
+    return runs
+
+
+def at_rate(url: str, seconds: float) -> None:
+    """5,000 runs a minute, this process on one core."""
+    rows = []
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    for name in ("LangChain ainvoke", "LlamaIndex aquery"):
+        with BackgroundScorer(RUBRIC, client=AsyncPiClient(base_url=url)) as scorer:
+            with applications(scorer, Clock(), PACED) as watched:
+                started, cpu = time.perf_counter(), time.process_time()
+                runs = asyncio.run(paced(watched[name], seconds))
+                scorer.flush(60)
+                took, cpu = time.perf_counter() - started, time.process_time() - cpu
+            counts = scorer.counts()
+        figures = (runs, counts.scored, counts.failed, counts.dropped)
+        rows.append([name, *(f"{each:,}" for each in figures), f"{runs / took * 60:,.0f}", cpu_percent(cpu, took)])
+    os.sched_setaffinity(0, cores)
+    header = ["", "runs", "scored", "failed", "dropped", "a minute", "CPU"]
+    print_table(f"5,000 live runs a minute for {seconds:.0f} s, the application on one core", header, rows)
+
+
+def resident_mib() -> float:
+    gc.collect()
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+async def settled_runs(run: Run, runs: int, scorer: BackgroundScorer) -> None:
+    for number in range(runs):
+        await run()
+        if number % 500 == 499:
+            await scorer.aflush(60)
+    await scorer.aflush(60)
+
+
+def memory(url: str, runs: int) -> None:
+    """Resident memory after each tenth of the runs."""
+    rows = []
+    for name in ("LangChain ainvoke", "LlamaIndex aquery"):
+        with BackgroundScorer(RUBRIC, client=AsyncPiClient(base_url=url)) as scorer:
+            with applications(scorer, Clock(), BUSY) as watched:
+                seen = []
+                for _ in range(10):
+                    asyncio.run(settled_runs(watched[name], runs // 10, scorer))
+                    seen.append(resident_mib())
+            counts = scorer.counts()
+        rows.append([name, *(f"{each:.1f}" for each in seen), f"{counts.scored:,}", f"{counts.dropped:,}"])
+    header = ["", *(f"{tenth}0 %" for tenth in range(1, 11)), "scored", "dropped"]
+    print_table(f"Resident memory over {runs:,} runs, MiB", header, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=300, help="runs of each kind and round for the latencies")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory-runs", type=int, default=10_000)
+    parser.add_argument("--seconds", type=float, default=15.0, help="seconds at 5,000 runs a minute")
+    parser.add_argument("--full", action="store_true", help="a whole minute, and 100,000 runs for memory")
+    options = parser.parse_args()
+    os.environ["LANGSMITH_TRACING"] = "false"
+    with engine() as url:
+        print_on_path(url, options.runs, options.rounds)
+        at_rate(url, 60.0 if options.full else options.seconds)
+        memory(url, 100_000 if options.full else options.memory_runs)
+
+
+if __name__ == "__main__":
+    main()

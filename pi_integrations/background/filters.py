@@ -1,0 +1,64 @@
+"""Which exchanges of an application are scored at all: by name and by tag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeAlias
+
+from pi_integrations.errors import PiUsageError
+
+__all__ = ["ExchangeFilter", "Names", "Tags"]
+
+Names: TypeAlias = str | Collection[str] | Callable[[str | None], bool]
+Tags: TypeAlias = str | Collection[str] | Callable[[Sequence[str]], bool]
+
+
+class ExchangeFilter:
+    """Says whether an exchange is to be scored; without arguments, all are.
+
+    Args:
+        names: Names of which the exchange must have one, or a function of its name.
+        tags: Tags of which it must have at least one, or a function of its tags.
+        exclude_tags: Tags of which it must have none, or a function that says whether its tags rule it out.
+
+    Raises:
+        PiUsageError: naming the argument that is none of these.
+
+    Example:
+        >>> wanted = ExchangeFilter(names=["support"], exclude_tags=["internal"])
+        >>> wanted("support", ["beta"]), wanted("support", ["internal"]), wanted(None, [])
+        (True, False, False)
+    """
+
+    def __init__(
+        self, *, names: Names | None = None, tags: Tags | None = None, exclude_tags: Tags | None = None
+    ) -> None:
+        self._named = names if callable(names) else _one_of(names, "names")
+        self._tagged = tags if callable(tags) else _any_of(tags, "tags")
+        self._excluded = exclude_tags if callable(exclude_tags) else _any_of(exclude_tags, "exclude_tags")
+
+    def __call__(self, name: str | None, tags: Sequence[str]) -> bool:
+        """Whether an exchange of this name and these tags is to be scored; raises what a given function raises."""
+        if self._named is not None and not self._named(name):
+            return False
+        if self._tagged is not None and not self._tagged(tags):
+            return False
+        return self._excluded is None or not self._excluded(tags)
+
+
+def _one_of(names: str | Collection[str] | None, argument: str) -> Callable[[str | None], bool] | None:
+    return None if names is None else _exact(names, argument).__contains__
+
+
+def _any_of(tags: str | Collection[str] | None, argument: str) -> Callable[[Sequence[str]], bool] | None:
+    if tags is None:
+        return None
+    exact = _exact(tags, argument)
+    return lambda given: not exact.isdisjoint(given)
+
+
+def _exact(given: str | Collection[str], argument: str) -> frozenset[str]:
+    words = [given] if isinstance(given, str) else given
+    if not isinstance(words, Collection) or not all(isinstance(word, str) for word in words):
+        raise PiUsageError(f"{argument} is a {type(given).__name__}; give strings, or a function that returns a bool")
+    return frozenset(words)

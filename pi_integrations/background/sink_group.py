@@ -1,0 +1,49 @@
+"""Several sinks for one scorer: each gets every score, whatever the others do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
+
+from pi_integrations.background.queued_sink import QueuedSink
+from pi_integrations.background.sinks import BackgroundScore, ScoreSink, SinkLike, as_sink
+from pi_integrations.errors import PiUsageError
+
+__all__ = ["SinkGroup", "SinksLike"]
+
+SinksLike: TypeAlias = SinkLike | Sequence[SinkLike]
+
+
+class SinkGroup:
+    """Hands each score to all of `sinks`, in their order.
+
+    Raises:
+        PiUsageError: when one of them is no sink, or there is none.
+    """
+
+    def __init__(self, sinks: SinksLike) -> None:
+        given = list(sinks) if isinstance(sinks, Iterable) and not isinstance(sinks, ScoreSink) else [sinks]
+        self.sinks: tuple[ScoreSink, ...] = tuple(as_sink(sink) for sink in given)
+        if not self.sinks:
+            raise PiUsageError("sink is empty; give at least one sink")
+        self._queued = [sink for sink in self.sinks if isinstance(sink, QueuedSink)]
+
+    @property
+    def has_queues(self) -> bool:
+        """Whether any of them is a `QueuedSink`, which delivers later than it takes."""
+        return bool(self._queued)
+
+    def write(self, score: BackgroundScore) -> Iterator[tuple[int, Exception]]:
+        """Hands on `score`; yields the place of every sink that raised, and what."""
+        for place, sink in enumerate(self.sinks):
+            try:
+                sink.write(score)
+            except Exception as error:  # noqa: BLE001 (a sink may raise anything; counted and logged)
+                yield place, error
+
+    def flush(self, timeout: float | None) -> bool:
+        """Whether all of them delivered what they took within `timeout` seconds in all."""
+        end = None if timeout is None else time.monotonic() + timeout
+        done = [sink.flush(None if end is None else max(end - time.monotonic(), 0.0)) for sink in self._queued]
+        return all(done)

@@ -1,0 +1,257 @@
+"""`PiScoreCallbackHandler`: scores for live LangChain and LangGraph traffic, by LangChain's callbacks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, TypeVar
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langsmith.run_helpers import get_current_run_tree
+
+from pi_integrations.background import BackgroundScorer, Tally, WarnOnce
+from pi_integrations.background.once import kind_of
+from pi_integrations.errors import PiUsageError
+from pi_integrations.langchain.exchange import ExchangeReader
+from pi_integrations.langchain.open_runs import OpenRun, OpenRuns
+from pi_integrations.langchain.run_answers import closed_early, last_message, model_output, read_answer
+from pi_integrations.langchain.run_counts import RunCounts
+from pi_integrations.langchain.texts import Key
+
+__all__ = ["PiScoreCallbackHandler"]
+
+logger = logging.getLogger("pi_integrations.langchain")
+_Hook = TypeVar("_Hook", bound=Callable[..., None])
+
+
+def _guarded(hook: _Hook) -> _Hook:
+    """Keeps an exception of `hook` from the application, and from LangChain, which would log each one."""
+
+    @wraps(hook)
+    def guarded(self: PiScoreCallbackHandler, *args: Any, **kwargs: Any) -> None:
+        try:
+            hook(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 (never into the application; logged)
+            self._warn(kind_of(error), f"A callback went wrong: {type(error).__name__}: {error}", error)
+
+    return guarded  # type: ignore[return-value]
+
+
+class PiScoreCallbackHandler(BaseCallbackHandler):
+    """Submits the answer of every finished run to a `BackgroundScorer`, without slowing the run.
+
+    One score per answer that a user sees. By default that is the outcome of a root run: a chain, an agent, a graph or a
+    model that the application called, with whatever ran inside it. Streamed answers are submitted when the user has
+    read them to the end. Documents that retrievers found inside the run become the contexts of the exchange, unless
+    inputs or outputs hold `contexts` or `context`; of an agent, what its tools returned. Nothing it does raises into
+    the application; what goes wrong is counted and logged once per kind.
+
+    The run's name and tags go to the scorer, and its metadata with `run_id`, `trace_id` (where it is known) and
+    `response_id` (the id of the model's message).
+
+    Args:
+        scorer: Scores the answers; close it yourself.
+        level: Which runs are answers: `root`, those that are inside no other run this handler sees; `llm`, every call
+            of a model; or names of runs, such as `["rag_chain"]`. Of runs within each other, the outermost.
+        input_key: Where the input is in a run's inputs: a name, or a function of the inputs; as for `PiRunEvaluator`.
+        output_key: Where the answer is in a run's outputs: a name, or a function of the outputs.
+        context_key: Where retrieved passages are: a name in the outputs or else the inputs, or a function of the
+            outputs.
+        max_open_runs: Answers being made at a time, at most 10,000 by default; beyond, the oldest counts as incomplete.
+
+    Raises:
+        PiUsageError: when an argument is wrong.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from pi_integrations import embedded
+        from pi_integrations.background import BackgroundScorer, MemorySink
+        from pi_integrations.langchain import PiScoreCallbackHandler
+
+        model = FakeListChatModel(responses=["It left our warehouse this morning."])
+        rubric = [{"question": "Does the answer say where the order is?"}]
+        sink = MemorySink()
+        with embedded(judge="baseline") as client, BackgroundScorer(rubric, client=client, sink=sink) as scorer:
+            handler = PiScoreCallbackHandler(scorer)
+            model.invoke("Where is my order?", {"callbacks": [handler]})
+            scorer.flush(timeout=10)
+        print(sink.scores[0].result.total_score, handler.counts())
+        ```
+    """
+
+    # On the thread of the run: LangChain skips other handlers' on_llm_start when an inline one, such as its tracer, is
+    # attached, and has async handlers waited for.
+    run_inline = True
+    raise_error = False
+
+    def __init__(
+        self,
+        scorer: BackgroundScorer,
+        *,
+        level: str | Sequence[str] = "root",
+        input_key: Key | None = None,
+        output_key: Key | None = None,
+        context_key: Key | None = None,
+        max_open_runs: int = 10_000,
+    ) -> None:
+        if isinstance(level, str) and level not in ("root", "llm"):
+            raise PiUsageError(f"level is {level!r}; give 'root', 'llm', or a list with names of runs: [{level!r}]")
+        if max_open_runs < 1:
+            raise PiUsageError(f"max_open_runs is {max_open_runs}; it must be at least 1")
+        self._scorer = scorer
+        self._level = level if isinstance(level, str) else frozenset(level)
+        self._reader = ExchangeReader(input_key, output_key, context_key=context_key)
+        self._runs = OpenRuns(max_open_runs)
+        self._tally = Tally("runs", "submitted", "unanswered", "incomplete", "errors")
+        self._warn = WarnOnce(logger)
+
+    # Not `ignore_agent`, by which LangChain leaves out tools.
+    ignore_retry = ignore_custom_event = True
+
+    def counts(self) -> RunCounts:
+        """What was seen so far; `runs == submitted + unanswered + incomplete + errors + open`."""
+        counts = self._tally.counts()
+        ended = sum(count for name, count in counts.items() if name != "runs")
+        return RunCounts(**counts, open=counts["runs"] - ended)
+
+    @_guarded
+    def on_chain_start(
+        self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
+    ) -> None:
+        """Called by LangChain on the application's thread, as is every method below."""
+        if not self._runs.join(run_id, parent_run_id):
+            kind = "chain" if run.pop("run_type", None) in (None, "chain") else "step"
+            self._begin(kind, inputs, run_id, parent_run_id, **run)
+
+    @_guarded
+    def on_chat_model_start(
+        self, serialized: Any, messages: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
+    ) -> None:
+        """A chat model begins."""
+        if not self._runs.join(run_id, parent_run_id):
+            self._begin("llm", messages[0] if messages else [], run_id, parent_run_id, **run)
+
+    @_guarded
+    def on_llm_start(
+        self, serialized: Any, prompts: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
+    ) -> None:
+        """A plain model begins."""
+        if not self._runs.join(run_id, parent_run_id):
+            self._begin("llm", prompts[0] if prompts else "", run_id, parent_run_id, **run)
+
+    @_guarded
+    def on_tool_start(
+        self, serialized: Any, input_str: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
+    ) -> None:
+        """A tool begins."""
+        if not self._runs.join(run_id, parent_run_id):
+            self._begin("step", None, run_id, parent_run_id)
+
+    @_guarded
+    def on_retriever_start(
+        self, serialized: Any, query: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
+    ) -> None:
+        """A retriever begins."""
+        if not self._runs.join(run_id, parent_run_id):
+            self._begin("step", None, run_id, parent_run_id)
+
+    @_guarded
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **details: Any) -> None:
+        """A chain, agent or graph ends; of a streamed one the inputs are known only now."""
+        run = self._runs.end(run_id)
+        if run is None:
+            return
+        if "inputs" in details:
+            run.inputs = details["inputs"]
+            if closed_early():
+                self._tally.add("incomplete")
+                return
+        self._finish(run, outputs)
+
+    @_guarded
+    def on_llm_end(self, response: Any, *, run_id: UUID, **details: Any) -> None:
+        """A model ends."""
+        around = self._runs.around(run_id)
+        if around is None:
+            return
+        output = model_output(response)
+        around.response_id = getattr(output, "id", None) or around.response_id
+        if self._runs.end(run_id) is not None:
+            self._finish(around, output)
+
+    @_guarded
+    def on_retriever_end(self, documents: Any, *, run_id: UUID, **details: Any) -> None:
+        """A retriever ends."""
+        around = self._runs.around(run_id)
+        if around is not None:
+            around.documents.extend(documents)
+            self._runs.end(run_id)
+
+    @_guarded
+    def on_tool_end(self, output: Any, *, run_id: UUID, **details: Any) -> None:
+        """A tool ends."""
+        self._runs.end(run_id)
+
+    @_guarded
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
+        """A run fails, or is cancelled, or its stream is closed."""
+        if self._runs.end(run_id) is not None:
+            self._tally.add("incomplete")
+
+    on_llm_error = on_tool_error = on_retriever_error = on_chain_error
+
+    def _begin(
+        self,
+        kind: str,
+        inputs: Any,
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        *,
+        tags: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        **details: Any,
+    ) -> None:
+        if not self._is_answer(kind, name):
+            if self._level == "root":
+                self._runs.set_apart(run_id)
+            return
+        ids = {"run_id": str(run_id), **_trace_id(run_id, parent_run_id)}
+        run = OpenRun(run_id, inputs, name, tuple(tags or ()), {**(metadata or {}), **ids})
+        self._tally.add("runs")
+        if self._runs.begin(run) is not None:
+            self._tally.add("incomplete")
+            self._warn("open", "Too many runs are open at a time, and the oldest was given up: raise max_open_runs.")
+
+    def _is_answer(self, kind: str, name: str | None) -> bool:
+        if self._level == "llm":
+            return kind == "llm"
+        return kind in ("chain", "llm") and (self._level == "root" or name in self._level)
+
+    def _finish(self, run: OpenRun, outputs: Any) -> None:
+        try:
+            self._tally.add("submitted" if self._submit(run, outputs) else "unanswered")
+        except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
+            self._tally.add("errors")
+            self._warn(kind_of(error), f"An answer was not scored: {type(error).__name__}: {error}", error)
+
+    def _submit(self, run: OpenRun, outputs: Any) -> bool:
+        exchange = read_answer(self._reader, run.inputs, outputs, run.documents)
+        if exchange is None:
+            return False
+        response_id = getattr(last_message(outputs), "id", None) or run.response_id
+        metadata = run.metadata if response_id is None else {**run.metadata, "response_id": response_id}
+        self._scorer.submit(**exchange, name=run.name, tags=run.tags, metadata=metadata)
+        return True
+
+
+def _trace_id(run_id: UUID, parent_run_id: UUID | None) -> dict[str, str]:
+    """The trace that the run belongs to: its own when it is a root, else what LangSmith's tracing knows."""
+    if parent_run_id is None:
+        return {"trace_id": str(run_id)}
+    tree = get_current_run_tree()
+    return {} if tree is None else {"trace_id": str(tree.trace_id)}

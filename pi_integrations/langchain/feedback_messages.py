@@ -1,0 +1,28 @@
+"""The notes by which `PiScoreMiddleware` asks a model for a better answer, told apart from what users say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["FEEDBACK_MARK", "is_feedback", "without_feedback"]
+
+FEEDBACK_MARK = "pi_score_feedback"
+"""Key in a message's `additional_kwargs`."""
+
+
+def is_feedback(message: Any) -> bool:
+    """Whether `message` is such a note."""
+    extra = getattr(message, "additional_kwargs", None)
+    return isinstance(extra, Mapping) and FEEDBACK_MARK in extra
+
+
+def without_feedback(messages: Sequence[Any]) -> list[Any]:
+    """`messages` without those notes and the drafts they are about: the conversation as the user knows it."""
+    kept: list[Any] = []
+    for message in messages:
+        if not is_feedback(message):
+            kept.append(message)
+        elif kept:
+            kept.pop()
+    return kept

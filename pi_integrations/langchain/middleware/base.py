@@ -1,0 +1,141 @@
+"""What both modes of the middleware share: its options, its scores, and its book of retries."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langgraph.errors import GraphBubbleUp
+
+from pi_integrations.background import WarnOnce
+from pi_integrations.background.once import kind_of
+from pi_integrations.errors import PiUsageError
+from pi_integrations.langchain.exchange import ExchangeReader
+from pi_integrations.langchain.feedback_messages import is_feedback
+from pi_integrations.langchain.middleware.state import PiScoreReport, PiScoreState, RetryBook
+from pi_integrations.langchain.middleware.verdicts import (
+    Feedback,
+    counted_questions,
+    failing_questions,
+    feedback_message,
+    report_of,
+)
+from pi_integrations.langchain.scoring import Scoring
+from pi_integrations.models import ScoreResult
+
+__all__ = ["OnScoreError", "ScoreMiddleware", "better", "is_final"]
+
+OnScoreError = Literal["accept", "raise"]
+
+logger = logging.getLogger("pi_integrations.langchain")
+_reader = ExchangeReader()
+
+
+class ScoreMiddleware(AgentMiddleware[PiScoreState, Any, Any]):
+    """The middleware without its hooks; see `PiScoreMiddleware`."""
+
+    state_schema = PiScoreState
+
+    def __init__(
+        self,
+        scoring: Scoring,
+        *,
+        threshold: float,
+        max_retries: int,
+        on_score_error: OnScoreError,
+        feedback: Feedback,
+        name: str,
+    ) -> None:
+        super().__init__()
+        _check(threshold, max_retries, on_score_error)
+        self.tools = []
+        self.threshold = threshold
+        self.max_retries = max_retries
+        self._raises = on_score_error == "raise"
+        self._feedback = feedback
+        self._name = name
+        self._scoring = scoring
+        self._questions = counted_questions(scoring.spec)
+        self._warn = WarnOnce(logger)
+
+    @property
+    def name(self) -> str:
+        """What this middleware is called: in the graph, in traces, and in the state's `pi_scores`."""
+        return self._name
+
+    def score(self, inputs: Sequence[AnyMessage], answer: Any) -> ScoreResult | Exception:
+        """The scores of `answer`, or why there are none.
+
+        Raises:
+            Exception: with `on_score_error="raise"`: whatever reading or scoring raised.
+        """
+        try:
+            return self._scoring.score(_reader.read({"messages": list(inputs)}, answer))
+        except GraphBubbleUp:
+            raise
+        except Exception as error:  # noqa: BLE001 (accepted or raised, as asked for)
+            return self._failed(error)
+
+    async def ascore(self, inputs: Sequence[AnyMessage], answer: Any) -> ScoreResult | Exception:
+        """`score`, awaited."""
+        try:
+            return await self._scoring.ascore(_reader.read({"messages": list(inputs)}, answer))
+        except GraphBubbleUp:
+            raise
+        except Exception as error:  # noqa: BLE001 (accepted or raised, as asked for)
+            return self._failed(error)
+
+    def _failed(self, error: Exception) -> Exception:
+        if self._raises:
+            raise error
+        self._warn(kind_of(error), f"{self.name} accepted an answer unscored: {type(error).__name__}: {error}", error)
+        return error
+
+    def report(self, result: ScoreResult | Exception, book: RetryBook, message_id: str | None) -> PiScoreReport:
+        """What lands in the state about the draft that `result` is about."""
+        return report_of(result, threshold=self.threshold, drafts=book["retries"] + 1, message_id=message_id)
+
+    def is_settled(self, report: PiScoreReport, book: RetryBook) -> bool:
+        """Whether no further draft is asked for."""
+        return report["passed"] or report["error"] is not None or book["retries"] >= self.max_retries
+
+    def note(self, report: PiScoreReport) -> HumanMessage:
+        """What the model is told about a draft that fell short."""
+        return feedback_message(self._feedback, failing_questions(report, self.threshold, self._questions), self.name)
+
+    def book(self, state: Any, messages: Sequence[AnyMessage]) -> RetryBook:
+        """What is remembered about the user's last message; empty when it is a new one."""
+        asked = [each for each in messages if isinstance(each, HumanMessage) and not is_feedback(each)]
+        turn = (asked[-1].id or "") if asked else ""
+        book: RetryBook | None = state.get("pi_retries", {}).get(self.name)
+        return book if book and book["turn"] == turn else RetryBook(turn=turn, retries=0, best=None)
+
+    def update(self, book: RetryBook, report: PiScoreReport | None = None) -> dict[str, Any]:
+        """An update of the agent's state."""
+        update: dict[str, Any] = {"pi_retries": {self.name: book}}
+        if report is not None:
+            update["pi_scores"] = {self.name: report}
+        return update
+
+
+def is_final(message: Any) -> bool:
+    """Whether `message` is an answer of the model's, and no call of tools."""
+    return isinstance(message, AIMessage) and not message.tool_calls
+
+
+def better(first: PiScoreReport | None, second: PiScoreReport) -> PiScoreReport:
+    """The report with the higher total, the first of equals; one without a score is below every other."""
+    totals = [-1.0 if each is None or each["total_score"] is None else each["total_score"] for each in (first, second)]
+    return first if first is not None and totals[0] >= totals[1] else second
+
+
+def _check(threshold: float, max_retries: int, on_score_error: str) -> None:
+    if not 0 <= threshold <= 1:
+        raise PiUsageError(f"threshold is {threshold}; totals are in [0, 1]")
+    if max_retries < 0:
+        raise PiUsageError(f"max_retries is {max_retries}; it must be at least 0")
+    if on_score_error not in ("accept", "raise"):
+        raise PiUsageError(f"on_score_error is {on_score_error!r}; give 'accept' or 'raise'")

@@ -1,0 +1,28 @@
+"""What a `PiScoreCallbackHandler` saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["RunCounts"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunCounts:
+    """What a handler saw; `runs == submitted + unanswered + incomplete + errors + open`.
+
+    Attributes:
+        runs: Runs of the chosen level that began.
+        submitted: Answers handed to the scorer; its own counts say what became of them.
+        unanswered: Runs that ended well and without an answer: in a call of tools, or without text.
+        incomplete: Runs that failed, were cancelled, or whose stream was closed before its end; not scored.
+        errors: Runs whose answer could not be read; logged once per kind.
+        open: Runs that have not ended.
+    """
+
+    runs: int = 0
+    submitted: int = 0
+    unanswered: int = 0
+    incomplete: int = 0
+    errors: int = 0
+    open: int = 0

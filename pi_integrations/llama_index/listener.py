@@ -1,0 +1,54 @@
+"""What the event handler and the span handler tell of: answers that begin, end and fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llama_index.core.instrumentation.events.llm import LLMChatStartEvent, LLMPredictStartEvent
+
+from pi_integrations.background import BackgroundScorer
+from pi_integrations.llama_index.answers import AnswerCounts, AnswerWatch
+from pi_integrations.llama_index.nesting import Nesting, OpenAnswer
+from pi_integrations.llama_index.turns import history_seen
+
+__all__ = ["AnswerListener"]
+
+
+class AnswerListener:
+    """Hands the answers that a user sees to a watch, each once; its methods must be called inside `watch.guarded`."""
+
+    def __init__(self, scorer: BackgroundScorer) -> None:
+        self.watch = AnswerWatch(scorer)
+        self._nesting = Nesting()
+
+    def counts(self) -> AnswerCounts:
+        """What was seen so far."""
+        return self.watch.counts()
+
+    def start_over(self) -> None:
+        """Answers that ended unheard must not seem to be around later ones."""
+        self._nesting.close()
+        self._nesting = Nesting()
+
+    def begin(self, answer: OpenAnswer) -> None:
+        """`answer` begins."""
+        self._nesting.enter(answer)
+
+    def end(self, key: str | None, result: Any) -> None:
+        """The answer with `key` ends with `result`; None when it was cancelled."""
+        answer = self._nesting.leave(key)
+        if answer is not None and result is None:
+            self.watch.cancelled()
+        elif answer is not None:
+            self.watch.answered(answer, result)
+
+    def fail(self, key: str | None, error: BaseException | None) -> None:
+        """The answer with `key`, if there is one, ends with `error`."""
+        if self._nesting.leave(key) is not None:
+            self.watch.failed(error)
+
+    def model_called(self, event: LLMChatStartEvent | LLMPredictStartEvent) -> None:
+        """A model is called; what it is given holds the earlier turns, where the caller did not give them."""
+        for answer in self._nesting.begun():
+            if answer.history is None and answer.question is not None:
+                answer.history = history_seen(event, answer.question)

@@ -1,0 +1,122 @@
+"""What a query engine, chat engine, agent or workflow gave back: its text, its contexts, or a stream to wait for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llama_index.core.agent.workflow import AgentOutput
+from llama_index.core.agent.workflow.workflow_events import ToolCallResult
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse
+from llama_index.core.base.response.schema import (
+    AsyncStreamingResponse,
+    PydanticResponse,
+    Response,
+    StreamingResponse,
+)
+from llama_index.core.chat_engine.types import AgentChatResponse, StreamingAgentChatResponse
+from llama_index.core.schema import NodeWithScore
+from llama_index.core.workflow import StopEvent
+
+from pi_integrations.llama_index.responses import contexts_of, ready_text
+
+__all__ = ["ANSWER_FIELDS", "Outcome", "Streamed", "outcome_of"]
+
+Streamed = StreamingResponse | AsyncStreamingResponse | StreamingAgentChatResponse
+
+ANSWER_FIELDS = ("response", "answer", "output", "result")
+"""Where a mapping, or a stop event of the application's own, may hold the answer; looked for in this order."""
+
+_CONTEXT_FIELDS = ("source_nodes", "contexts")
+_HANDOFF = "handoff"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An answer.
+
+    Attributes:
+        text: All of it; None when there is none, or none yet.
+        contexts: What it was made from, best first.
+        stream: Where the text comes from, when it is still to be read.
+    """
+
+    text: str | None
+    contexts: list[str] = field(default_factory=list)
+    stream: Streamed | None = None
+
+
+def outcome_of(result: Any) -> Outcome | None:
+    """The answer in `result`; None when it holds none, such as a number or a report of a workflow."""
+    if isinstance(result, StopEvent):
+        result = _stopped(result)
+    if isinstance(result, Response | PydanticResponse | StreamingResponse | AsyncStreamingResponse):
+        text = ready_text(result)
+        is_open = text is None and isinstance(result, StreamingResponse | AsyncStreamingResponse)
+        return Outcome(text, contexts_of(result), result if is_open else None)  # type: ignore[arg-type]
+    if isinstance(result, AgentChatResponse | StreamingAgentChatResponse):
+        return _chatted(result)
+    if isinstance(result, AgentOutput):
+        return Outcome(_agent_text(result), _tool_outputs(result.tool_calls))
+    if isinstance(result, Mapping):
+        return _mapped(result)
+    return _plain(result)
+
+
+def _plain(result: Any) -> Outcome | None:
+    if isinstance(result, str):
+        return Outcome(result)
+    if isinstance(result, ChatMessage):
+        return Outcome(result.content)
+    if isinstance(result, ChatResponse):
+        return Outcome(result.message.content)
+    return Outcome(result.text) if isinstance(result, CompletionResponse) else None
+
+
+def _stopped(event: StopEvent) -> Any:
+    """What the workflow's caller is given; of a stop event of the application's own, its fields."""
+    result = event.result
+    if result is not None and result is not event:
+        return result
+    return {**{name: getattr(event, name) for name in type(event).model_fields}, **dict(event.items())}
+
+
+def _mapped(result: Mapping[str, Any]) -> Outcome | None:
+    inner = next((result[name] for name in ANSWER_FIELDS if result.get(name) is not None), None)
+    outcome = None if isinstance(inner, Mapping | StopEvent) else outcome_of(inner)
+    if outcome is None or outcome.contexts:
+        return outcome
+    found = next((result[name] for name in _CONTEXT_FIELDS if isinstance(result.get(name), Sequence)), ())
+    return Outcome(outcome.text, _texts(found), outcome.stream)
+
+
+def _chatted(response: AgentChatResponse | StreamingAgentChatResponse) -> Outcome:
+    nodes = response.source_nodes or [
+        node for source in response.sources for node in getattr(source.raw_output, "source_nodes", None) or ()
+    ]
+    if isinstance(response, StreamingAgentChatResponse):
+        return Outcome(None, _texts(nodes), response)
+    return Outcome(response.response, _texts(nodes))
+
+
+def _agent_text(output: AgentOutput) -> str | None:
+    if output.response.content or output.structured_response is None:
+        return output.response.content
+    return json.dumps(output.structured_response, ensure_ascii=False, default=str)
+
+
+def _tool_outputs(calls: Iterable[Any]) -> list[str]:
+    """What the agent was told by its tools, in order; failures and handoffs to other agents are no evidence."""
+    return [
+        call.tool_output.content
+        for call in calls
+        if isinstance(call, ToolCallResult) and call.tool_name != _HANDOFF and not call.tool_output.is_error
+        if call.tool_output.content
+    ]
+
+
+def _texts(items: Iterable[Any]) -> list[str]:
+    texts = (item.get_content() if isinstance(item, NodeWithScore) else item for item in items)
+    return [text for text in texts if isinstance(text, str) and text]

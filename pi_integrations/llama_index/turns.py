@@ -1,0 +1,66 @@
+"""Questions and earlier turns, out of LlamaIndex's messages, model calls and start events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.instrumentation.events.llm import LLMChatStartEvent, LLMPredictStartEvent
+from llama_index.core.prompts import ChatPromptTemplate
+from llama_index.core.schema import QueryBundle
+
+__all__ = ["QUESTION_FIELDS", "history_seen", "split_question", "text_of", "turns_of"]
+
+Turns = list[tuple[str, str]]
+
+QUESTION_FIELDS = ("user_msg", "query", "question", "message", "input", "query_str", "prompt")
+"""Where a start event may hold the question, in the order in which it is looked for."""
+
+_ROLES = {MessageRole.USER: "user", MessageRole.ASSISTANT: "assistant", MessageRole.CHATBOT: "assistant"}
+_LINE = re.compile(r"^(user|assistant|system|chatbot|tool|function|model|developer): ", re.MULTILINE)
+
+
+def text_of(value: Any) -> str | None:
+    """The text of a string, a message or a query; None for anything else."""
+    if isinstance(value, QueryBundle):
+        return value.query_str
+    if isinstance(value, ChatMessage):
+        return value.content or ""
+    return value if isinstance(value, str) else None
+
+
+def turns_of(messages: Iterable[ChatMessage]) -> Turns:
+    """What user and assistant said; instructions, tools and messages without text are left out."""
+    return [(role, text) for message in messages if (role := _ROLES.get(message.role)) and (text := message.content)]
+
+
+def split_question(messages: Sequence[ChatMessage]) -> tuple[str | None, Turns]:
+    """The last thing the user said, and what came before; None when the user said nothing."""
+    for position in range(len(messages) - 1, -1, -1):
+        if messages[position].role == MessageRole.USER:
+            return messages[position].content or "", turns_of(messages[:position])
+    return None, turns_of(messages)
+
+
+def history_seen(event: LLMChatStartEvent | LLMPredictStartEvent, question: str) -> Turns | None:
+    """The turns before `question` in what a model is given; None when it is not given `question` itself."""
+    if isinstance(event, LLMChatStartEvent):
+        asked, history = split_question(event.messages)
+        return history if asked == question else None
+    template, values = event.template, event.template_args or {}
+    if isinstance(template, ChatPromptTemplate) and template.kwargs.get("query_str") == question:
+        return turns_of(template.message_templates[:-1])
+    if values.get("question") == question and isinstance(values.get("chat_history"), str):
+        return _parsed(values["chat_history"])
+    return None
+
+
+def _parsed(conversation: str) -> Turns:
+    """The turns of a conversation that LlamaIndex wrote as `role: text` lines."""
+    _, *parts = _LINE.split(conversation)
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return [
+        (_ROLES[MessageRole(role)], text.removesuffix("\n")) for role, text in pairs if role in ("user", "assistant")
+    ]

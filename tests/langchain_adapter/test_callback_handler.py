@@ -1,0 +1,552 @@
+"""`PiScoreCallbackHandler` on real chains, agents, graphs and models: one score per answer, and counts that add up."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from conftest import POLITE
+from langchain.agents import create_agent
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models import FakeListChatModel, FakeListLLM, FakeStreamingListLLM
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnablePassthrough
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command, interrupt
+from langsmith import Client, traceable
+from langsmith.run_helpers import get_current_run_tree, tracing_context
+from live_models import ANSWER, TwoPassages, calls_tool, look_up, says, says_forever
+
+from pi_integrations import PiUsageError
+from pi_integrations.background import BackgroundScore, BackgroundScorer, MemorySink
+from pi_integrations.langchain import PiScoreCallbackHandler, RunCounts
+from pi_integrations.models import compose_llm_input
+from pi_integrations.testing import ScriptedJudge, embedded
+
+PROMPT = ChatPromptTemplate.from_messages([("system", "Be brief."), ("human", "{question}")])
+ASKED = {"question": "How long?"}
+ASKED_AGENT: Any = {"messages": [("user", "How long?")]}
+
+
+class Live:
+    """A handler whose scores can be looked at."""
+
+    def __init__(self, scorer: BackgroundScorer, sink: MemorySink) -> None:
+        assert scorer.flush(20)
+        self.scorer = scorer
+        self._sink = sink
+        self._before = len(sink.scores)
+        self.watch()
+
+    def watch(self, **options: Any) -> PiScoreCallbackHandler:
+        """A new handler in the place of the last one."""
+        self.handler = PiScoreCallbackHandler(self.scorer, **options)
+        return self.handler
+
+    @property
+    def config(self) -> Any:
+        return {"callbacks": [self.handler]}
+
+    @property
+    def counts(self) -> RunCounts:
+        """Of the handler, once they add up."""
+        counts = self.handler.counts()
+        ended = counts.submitted + counts.unanswered + counts.incomplete + counts.errors
+        assert counts.runs == ended + counts.open
+        return counts
+
+    @property
+    def scores(self) -> list[BackgroundScore]:
+        assert self.scorer.flush(20)
+        return self._sink.scores[self._before :]
+
+    @property
+    def exchanges(self) -> list[tuple[str, str]]:
+        """What was scored."""
+        return [(score.llm_input, score.llm_output) for score in self.scores]
+
+
+@pytest.fixture(scope="module")
+def scorer_and_sink() -> Iterator[tuple[BackgroundScorer, MemorySink]]:
+    sink = MemorySink(max_scores=100_000)
+    with embedded(judge=ScriptedJudge(default=0.5, record=False)) as client:
+        with BackgroundScorer([{"question": POLITE}], client=client, sink=sink, max_queue=100_000) as scorer:
+            yield scorer, sink
+
+
+@pytest.fixture
+def live(scorer_and_sink: tuple[BackgroundScorer, MemorySink]) -> Live:
+    return Live(*scorer_and_sink)
+
+
+def chain(*answers: str) -> Runnable[Any, str]:
+    return PROMPT | says(*(answers or (ANSWER,))) | StrOutputParser()
+
+
+async def drained(stream: AsyncIterator[Any]) -> list[Any]:
+    return [part async for part in stream]
+
+
+# What is read
+
+
+def test_a_chain_gives_one_score(live: Live) -> None:
+    """Of what it was asked and what it answered; the runs inside are part of it."""
+    chain().invoke(ASKED, live.config)
+    assert live.exchanges == [("How long?", ANSWER)]
+    assert live.counts == RunCounts(runs=1, submitted=1)
+
+
+async def test_ainvoke_gives_one_score(live: Live) -> None:
+    """As invoke does."""
+    await chain().ainvoke(ASKED, live.config)
+    assert live.exchanges == [("How long?", ANSWER)]
+
+
+def test_a_streamed_chain_is_scored_whole(live: Live) -> None:
+    """With the inputs that LangChain only tells at the end."""
+    assert len(list(chain().stream(ASKED, live.config))) > 1
+    assert live.exchanges == [("How long?", ANSWER)]
+
+
+async def test_an_async_streamed_chain_is_scored_whole(live: Live) -> None:
+    """Also through `astream_events`, which attaches an inline handler of its own."""
+    assert len(await drained(chain().astream(ASKED, live.config))) > 1
+    await drained(chain().astream_events(ASKED, live.config, version="v2"))
+    assert live.exchanges == [("How long?", ANSWER)] * 2
+    assert live.counts == RunCounts(runs=2, submitted=2)
+
+
+def test_nothing_is_scored_before_a_stream_was_read(live: Live) -> None:
+    """A user who reads slowly is waited for."""
+    stream = chain().stream(ASKED, live.config)
+    next(stream)
+    assert live.counts == RunCounts(runs=1, open=1)
+    list(stream)
+    assert live.counts == RunCounts(runs=1, submitted=1)
+
+
+def test_a_chat_model_is_a_run_of_its_own(live: Live) -> None:
+    """With the system prompt and the history of its messages, invoked and streamed."""
+    asked: Any = [("system", "Be brief."), ("human", "Hi"), ("ai", "Hello!"), ("human", "How long?")]
+    says(ANSWER).invoke(asked, live.config)
+    list(says(ANSWER).stream(asked, live.config))
+    history = [("user", "Hi"), ("assistant", "Hello!")]
+    expected = compose_llm_input("How long?", system_prompt="Be brief.", history=history)
+    assert live.exchanges == [(expected, ANSWER)] * 2
+
+
+async def test_a_plain_model_is_a_run_of_its_own(live: Live) -> None:
+    """Sync, async and streamed."""
+    FakeListLLM(responses=[ANSWER]).invoke("How long?", live.config)
+    await FakeListLLM(responses=[ANSWER]).ainvoke("How long?", live.config)
+    await drained(FakeStreamingListLLM(responses=[ANSWER]).astream("How long?", live.config))
+    assert live.exchanges == [("How long?", ANSWER)] * 3
+
+
+async def test_another_inline_handler_does_not_hide_a_plain_model(live: Live) -> None:
+    """LangChain skips `on_llm_start` of handlers that are not inline when one is, such as its tracer."""
+
+    class Inline(BaseCallbackHandler):
+        run_inline = True
+
+    config: Any = {"callbacks": [Inline(), live.handler]}
+    await FakeListLLM(responses=[ANSWER]).ainvoke("How long?", config)
+    assert live.exchanges == [("How long?", ANSWER)]
+
+
+def test_an_agent_gives_one_score_with_what_its_tools_returned(live: Live) -> None:
+    """The step that calls the tool is no answer, and no run of its own."""
+    agent = create_agent(says(calls_tool("One moment."), ANSWER), tools=[look_up])
+    agent.invoke(ASKED_AGENT, live.config)
+    assert live.exchanges == [(compose_llm_input("How long?", contexts=["Repairs take a week."]), ANSWER)]
+    assert live.counts == RunCounts(runs=1, submitted=1)
+
+
+@pytest.mark.parametrize("mode", ["values", "updates", "messages"])
+async def test_a_streamed_agent_gives_one_score(live: Live, mode: Any) -> None:
+    """Sync and async, whatever is streamed."""
+    agent = create_agent(says(calls_tool(), ANSWER, calls_tool(), ANSWER), tools=[look_up])
+    list(agent.stream(ASKED_AGENT, live.config, stream_mode=mode))
+    await drained(agent.astream(ASKED_AGENT, live.config, stream_mode=mode))
+    assert [answer for _, answer in live.exchanges] == [ANSWER, ANSWER]
+    assert live.counts == RunCounts(runs=2, submitted=2)
+
+
+def test_an_interrupted_agent_is_scored_when_it_was_resumed(live: Live) -> None:
+    """Until then there is no answer; the state holds what was asked."""
+
+    @tool("look_up")
+    def ask_first(what: str) -> str:
+        """Asks a person."""
+        return f"{what} {interrupt('May I?')}"
+
+    agent = create_agent(says(calls_tool(), ANSWER), tools=[ask_first], checkpointer=InMemorySaver())
+    config: Any = {**live.config, "configurable": {"thread_id": "1"}}
+    agent.invoke(ASKED_AGENT, config)
+    assert live.counts == RunCounts(runs=1, unanswered=1)
+    agent.invoke(Command(resume="yes"), config)
+    assert live.exchanges == [(compose_llm_input("How long?", contexts=["repairs yes"]), ANSWER)]
+
+
+def test_retrieved_documents_become_contexts(live: Live) -> None:
+    """Of a chain that hands on a text alone."""
+    rag = {"context": TwoPassages(), "question": RunnablePassthrough()} | PROMPT | says(ANSWER) | StrOutputParser()
+    rag.invoke("How long?", live.config)
+    passages = ["Repairs take a week.", "We sell shoes."]
+    assert live.exchanges == [(compose_llm_input("How long?", contexts=passages), ANSWER)]
+
+
+def test_contexts_in_the_outputs_come_before_what_was_retrieved(live: Live) -> None:
+    """A chain that chooses among the documents says which."""
+    chosen = RunnableLambda(lambda given: {"answer": ANSWER, "context": TwoPassages().invoke("")[:1]})
+    (TwoPassages() | chosen).invoke("How long?", live.config)
+    assert live.exchanges == [(compose_llm_input("How long?", contexts=["Repairs take a week."]), ANSWER)]
+
+
+def test_keys_say_which_entry_is_meant(live: Live) -> None:
+    """As in `PiRunEvaluator`."""
+    live.watch(input_key="topic", output_key=lambda outputs: outputs["draft"], context_key="facts")
+    given = {"topic": "Repairs", "tone": "kind"}
+    RunnableLambda(lambda _: {"draft": ANSWER, "n": 1, "facts": ["F"]}).invoke(given, live.config)
+    assert live.exchanges == [(compose_llm_input("Repairs", contexts=["F"]), ANSWER)]
+
+
+def test_name_tags_and_ids_go_with_the_score(live: Live) -> None:
+    """The run's metadata with its ids, and the id of the message under the parser."""
+    run_id = uuid4()
+    model = says(AIMessage(ANSWER, id="message-1"))
+    config: Any = {**live.config, "run_name": "support", "tags": ["eu"], "metadata": {"user": "u1"}, "run_id": run_id}
+    (PROMPT | model | StrOutputParser()).invoke(ASKED, config)
+    (score,) = live.scores
+    assert (score.name, tuple(score.tags)) == ("support", ("eu",))
+    ids = {"run_id": str(run_id), "trace_id": str(run_id), "response_id": "message-1"}
+    assert score.metadata == {"user": "u1", **ids}
+
+
+# Which runs count
+
+
+async def test_batches_and_threads_give_a_score_each(live: Live) -> None:
+    """In `batch`, `abatch`, and eight threads with loops of their own."""
+    many = PROMPT | FakeListChatModel(responses=[ANSWER]) | StrOutputParser()
+    many.batch([ASKED] * 10, live.config)
+    await many.abatch([ASKED] * 10, live.config)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: asyncio.run(many.ainvoke(ASKED, live.config)), range(40)))
+    assert live.exchanges == [("How long?", ANSWER)] * 60
+    assert live.counts == RunCounts(runs=60, submitted=60)
+
+
+def test_chains_inside_chains_and_agents_inside_tools_are_part_of_the_root(live: Live) -> None:
+    """One user, one answer."""
+    inner = chain("A week, I think.")
+    outer = RunnableLambda(lambda asked: inner.invoke(asked)) | says(ANSWER)
+    outer.invoke(ASKED, live.config)
+    assert live.exchanges == [("How long?", ANSWER)]
+    assert live.counts == RunCounts(runs=1, submitted=1)
+
+
+def test_prompts_parsers_tools_and_retrievers_make_no_answers(live: Live) -> None:
+    """Neither they nor what runs inside a tool that was called directly."""
+    PROMPT.invoke(ASKED, live.config)
+    StrOutputParser().invoke(AIMessage(ANSWER), live.config)
+    TwoPassages().invoke("How long?", live.config)
+
+    @tool
+    def ask(question: str) -> str:
+        """Asks."""
+        return chain().invoke({"question": question})
+
+    assert ask.invoke(ASKED, live.config) == ANSWER
+    assert live.counts == RunCounts()
+
+
+def test_an_empty_answer_and_a_call_of_tools_are_unanswered(live: Live) -> None:
+    """They ended well, and there is nothing to score."""
+    says("").invoke("How long?", live.config)
+    says(calls_tool("One moment.")).invoke("How long?", live.config)
+    RunnableLambda(lambda _: None).invoke("How long?", live.config)
+    RunnableLambda(lambda _: {"messages": [HumanMessage("How long?")]}).invoke("How long?", live.config)
+    assert live.counts == RunCounts(runs=4, unanswered=4)
+
+
+def test_level_llm_scores_every_answer_of_a_model(live: Live) -> None:
+    """Inside chains and agents too; a step that calls tools is unanswered."""
+    live.watch(level="llm")
+    agent = create_agent(says(calls_tool(), ANSWER), tools=[look_up])
+    agent.invoke(ASKED_AGENT, live.config)
+    chain().invoke(ASKED, live.config)
+    assert [answer for _, answer in live.exchanges] == [ANSWER, ANSWER]
+    assert live.counts == RunCounts(runs=3, submitted=2, unanswered=1)
+
+
+def test_named_runs_are_scored_wherever_they_are(live: Live) -> None:
+    """And of those inside each other, the outermost."""
+    live.watch(level=["answering"])
+    named = chain().with_config(run_name="answering")
+    (RunnableLambda(lambda asked: named.invoke(asked)) | RunnableLambda(str.upper)).invoke(ASKED, live.config)
+    nested = RunnableLambda(lambda asked: chain().with_config(run_name="answering").invoke(asked))
+    nested.with_config(run_name="answering").invoke(ASKED, live.config)
+    assert live.exchanges == [("How long?", ANSWER)] * 2
+
+
+def test_work_that_outlives_its_run_is_no_answer(live: Live) -> None:
+    """A task that a chain leaves behind, such as naming the conversation."""
+
+    async def main() -> None:
+        left: list[asyncio.Task[Any]] = []
+
+        async def later() -> None:
+            await asyncio.sleep(0.02)
+            await chain("A title.").ainvoke(ASKED)
+
+        async def answer(_: Any) -> str:
+            left.append(asyncio.create_task(later()))
+            return ANSWER
+
+        await RunnableLambda(answer).ainvoke("How long?", live.config)
+        await left[0]
+
+    asyncio.run(main())
+    assert live.exchanges == [("How long?", ANSWER)]
+
+
+def test_a_root_inside_a_langsmith_trace_is_still_a_root(live: Live) -> None:
+    """`@traceable` gives it a parent that no callback ever saw; the trace is the parent's."""
+    trace: list[str] = []
+
+    @traceable
+    def application() -> str:
+        tree = get_current_run_tree()
+        trace.append(str(tree.trace_id) if tree else "")
+        return chain().invoke(ASKED, live.config)
+
+    nowhere = Client(api_url="http://localhost:1", auto_batch_tracing=False, tracing_sampling_rate=0.0)
+    with tracing_context(enabled="local", client=nowhere):
+        application()
+    (score,) = live.scores
+    assert score.metadata["trace_id"] == trace[0] != score.metadata["run_id"]
+    assert live.counts == RunCounts(runs=1, submitted=1)
+
+
+# Streams that are not read to the end
+
+
+def test_a_closed_sync_stream_is_incomplete(live: Live) -> None:
+    """Though LangChain reports the part that was read as the output of the chain."""
+    stream = chain().stream(ASKED, live.config)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert live.counts == RunCounts(runs=1, incomplete=1)
+
+
+def test_a_closed_stream_without_runs_inside_is_incomplete(live: Live) -> None:
+    """A chain of one step, which shows nothing but its own end."""
+
+    def words(_: Iterator[Any]) -> Iterator[str]:
+        yield from ("It ", "takes ", "a week.")
+
+    whole, part = (RunnableGenerator(words).stream("How long?", live.config) for _ in range(2))
+    assert "".join(whole) == ANSWER
+    next(part)
+    part.close()  # type: ignore[attr-defined]
+    assert live.exchanges == [("How long?", ANSWER)]
+    assert live.counts == RunCounts(runs=2, submitted=1, incomplete=1)
+
+
+def test_a_stream_that_nobody_reads_on_is_incomplete(live: Live) -> None:
+    """Collected, not closed."""
+    stream = chain().stream(ASKED, live.config)
+    next(stream)
+    del stream
+    gc.collect()
+    assert live.counts == RunCounts(runs=1, incomplete=1)
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """Something that streams, and what it is asked."""
+
+    name: str
+    make: Callable[[], Runnable[Any, Any]]
+    asked: Any
+
+
+STREAMED = [
+    Streamed("chain", lambda: chain(), ASKED),
+    Streamed("model", lambda: says(ANSWER), "How long?"),
+    Streamed("agent", lambda: create_agent(says(calls_tool(), ANSWER), tools=[look_up]), ASKED_AGENT),
+]
+
+
+@pytest.mark.parametrize("what", STREAMED, ids=lambda what: what.name)
+async def test_closed_streams_are_incomplete(live: Live, what: Streamed) -> None:
+    """Chains, models and agents, sync and async."""
+    stream: Any = what.make().stream(what.asked, live.config)
+    next(stream)
+    stream.close()
+    assert live.counts == RunCounts(runs=1, incomplete=1)
+    astream: Any = what.make().astream(what.asked, live.config)
+    await anext(astream)
+    await astream.aclose()
+    await asyncio.sleep(0.01)  # the loop closes the streams inside a closed one in tasks of their own
+    assert live.counts == RunCounts(runs=2, incomplete=2)
+
+
+async def test_a_cancelled_run_is_incomplete(live: Live) -> None:
+    """Also inside a tool, whose run LangChain never closes; nothing stays open."""
+    waiting = asyncio.Event()
+
+    async def wait(what: str) -> str:
+        """Waits."""
+        waiting.set()
+        await asyncio.sleep(60)
+        return what
+
+    wait.__name__ = "look_up"
+    agent = create_agent(says(calls_tool()), tools=[wait])
+    task = asyncio.create_task(agent.ainvoke(ASKED_AGENT, live.config))
+    await asyncio.wait_for(waiting.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert live.counts == RunCounts(runs=1, incomplete=1)
+    assert not live.handler._runs._around
+
+
+def test_a_failed_run_is_incomplete_and_raises_its_own_error(live: Live) -> None:
+    """In a chain, a model, and mid-stream."""
+
+    def broken(_: Iterator[Any]) -> Iterator[str]:
+        yield "It "
+        raise ConnectionError("gone")
+
+    for failing in (RunnableLambda(lambda _: 1 / 0), says()):
+        with pytest.raises((ZeroDivisionError, RuntimeError, StopIteration)):
+            failing.invoke("How long?", live.config)
+    with pytest.raises(ConnectionError, match="gone"):
+        list(RunnableGenerator(broken).stream("How long?", live.config))
+    assert live.counts == RunCounts(runs=3, incomplete=3)
+
+
+# Faults
+
+
+def test_what_cannot_be_read_is_counted_and_logged_once(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    """The application does not notice; the warning says which argument to pass."""
+    unclear = RunnableLambda(lambda _: {"draft": "D", "title": "T"})
+    with caplog.at_level(logging.WARNING):
+        results = [unclear.invoke("How long?", live.config) for _ in range(3)]
+    assert results == [{"draft": "D", "title": "T"}] * 3
+    assert live.counts == RunCounts(runs=3, errors=3)
+    assert len(caplog.records) == 1
+    assert "output_key=" in caplog.text
+
+
+def test_ten_thousand_runs_leave_nothing_behind(live: Live) -> None:
+    """Finished, failed and cut off alike."""
+
+    def sometimes(asked: str) -> str:
+        if asked == "fail":
+            raise ValueError
+        return "" if asked == "empty" else ANSWER
+
+    runnable = RunnableLambda(sometimes)
+    kinds = ["fail", "empty", "How long?", "How long?"]
+    for number in range(10_000):
+        try:
+            runnable.invoke(kinds[number % 4], live.config)
+        except ValueError:
+            continue
+    assert live.counts == RunCounts(runs=10_000, submitted=5_000, unanswered=2_500, incomplete=2_500)
+    runs = live.handler._runs
+    assert (len(runs), len(runs._around)) == (0, 0)
+    assert len(runs._apart) <= 10_000
+
+
+def test_runs_that_never_end_are_given_up_oldest_first(live: Live) -> None:
+    """No more than `max_open_runs` are kept, and what still happens inside one given up is no answer."""
+    handler = live.watch(max_open_runs=2)
+    ids = [uuid4() for _ in range(3)]
+    for run_id in ids:
+        handler.on_chain_start({}, "How long?", run_id=run_id)
+    handler.on_chain_start({}, "inside", run_id=uuid4(), parent_run_id=ids[0])
+    for run_id in ids:
+        handler.on_chain_end(ANSWER, run_id=run_id)
+    assert live.counts == RunCounts(runs=3, submitted=2, incomplete=1)
+    assert {score.metadata["run_id"] for score in live.scores} == {str(run_id) for run_id in ids[1:]}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_starts_without_the_parents_runs(live: Live) -> None:
+    """Their ends come in the parent alone."""
+    stream = chain().stream(ASKED, live.config)
+    next(stream)
+    child = os.fork()
+    if child == 0:
+        is_empty = False
+        try:
+            is_empty = live.counts == RunCounts() and len(live.handler._runs) == 0
+        finally:
+            os._exit(0 if is_empty else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    list(stream)
+    assert live.counts == RunCounts(runs=1, submitted=1)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+async def test_a_server_that_hangs_or_fails_costs_the_application_nothing(frozen: bool) -> None:
+    """A hundred runs, sync and async, while no score comes back."""
+
+    def refuse(*_: Any) -> float:
+        raise ConnectionError("down")
+
+    judge = ScriptedJudge(default=0.5, delay=60.0) if frozen else ScriptedJudge(refuse)
+    async with embedded(judge=judge) as client:
+        scorer = BackgroundScorer([{"question": POLITE}], client=client, max_queue=50)
+        handler = PiScoreCallbackHandler(scorer)
+        runnable, config = RunnableLambda(lambda _: ANSWER), {"callbacks": [handler]}
+        started = time.perf_counter()
+        for _ in range(50):
+            runnable.invoke("How long?", config)  # type: ignore[arg-type]
+            await runnable.ainvoke("How long?", config)  # type: ignore[arg-type]
+        assert time.perf_counter() - started < 2.0
+        assert handler.counts() == RunCounts(runs=100, submitted=100)
+        scorer.close(0.0)
+        counts = scorer.counts()
+    assert counts.submitted == counts.failed + counts.dropped == 100
+
+
+@pytest.mark.parametrize("options", [{"level": "chain"}, {"max_open_runs": 0}])
+def test_wrong_options_are_refused(live: Live, options: dict[str, Any]) -> None:
+    """When the handler is made."""
+    with pytest.raises(PiUsageError, match="; "):
+        live.watch(**options)
+
+
+def test_tool_results_given_back_directly_are_the_answer(live: Live) -> None:
+    """Of an agent whose tool returns to the user."""
+    ended = [HumanMessage("How long?"), calls_tool(), ToolMessage(ANSWER, tool_call_id="call-1")]
+    RunnableLambda(lambda _: {"messages": ended}).invoke({"messages": ended[:1]}, live.config)
+    assert live.exchanges == [("How long?", ANSWER)]
+
+
+def test_many_answers_of_one_agent_are_a_score_each(live: Live) -> None:
+    """Forty conversations in eight threads."""
+    agent = create_agent(says_forever(lambda: [AIMessage(ANSWER)]), tools=[look_up])
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: agent.invoke(ASKED_AGENT, live.config), range(40)))
+    assert live.exchanges == [("How long?", ANSWER)] * 40
