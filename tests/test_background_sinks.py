@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -148,6 +149,19 @@ def test_processes_and_threads_append_whole_lines_to_one_file(tmp_path: Path) ->
     outputs = [line["llm_output"] for line in lines_of(path)]
     assert outputs.count("a" * 50_000) == outputs.count("b" * 50_000) == 100
     assert sorted(int(text) for text in outputs if len(text) < 4) == list(range(100))
+
+
+def test_a_line_waits_for_whoever_has_the_file_locked(tmp_path: Path) -> None:
+    """Taking back a part of a line is safe only while nobody else appends."""
+    path = tmp_path / "scores.jsonl"
+    with path.open("w") as file, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        writing = pool.submit(JsonlSink(path).write, a_score())
+        time.sleep(0.1)
+        assert not writing.done()
+        fcntl.flock(file, fcntl.LOCK_UN)
+        writing.result(10)
+    assert len(lines_of(path)) == 1
 
 
 def test_a_full_disk_fails_scores_and_leaves_no_part_of_a_line() -> None:
@@ -307,6 +321,22 @@ def run_script(body: str) -> str:
 def test_exit_waits_for_the_scorer_and_then_for_its_queued_sink() -> None:
     """A script that ends right after submitting has its scores delivered."""
     assert run_script('live.submit(llm_input="Hello?", llm_output="last")') == "written last\n"
+
+
+def test_scores_of_threads_that_outlive_the_main_one_are_delivered() -> None:
+    """A queued sink is closed after the scorer that writes to it."""
+    printed = run_script(
+        """
+        import threading
+
+        def later():
+            time.sleep(0.5)
+            live.submit(llm_input="Hello?", llm_output="thread")
+
+        threading.Thread(target=later).start()
+        """
+    )
+    assert printed == "written thread\n"
 
 
 def test_a_forked_child_delivers_its_own_scores_and_not_its_parent_s() -> None:

@@ -108,11 +108,11 @@ def _agent_text(output: AgentOutput) -> str | None:
 
 
 def _tool_outputs(calls: Iterable[Any]) -> list[str]:
-    """What the agent was told by its tools, in order; failures and handoffs to other agents are no evidence."""
+    """What the agent was told by its tools, in order, failures included; handoffs to other agents are no output."""
     return [
         call.tool_output.content
         for call in calls
-        if isinstance(call, ToolCallResult) and call.tool_name != _HANDOFF and not call.tool_output.is_error
+        if isinstance(call, ToolCallResult) and call.tool_name != _HANDOFF
         if call.tool_output.content
     ]
 

@@ -88,8 +88,9 @@ class TestEveryAgent:
         assert watched.counts() == AnswerCounts(answers=1, submitted=1)
 
     async def test_started_with_a_conversation(self, watched: Watched, make: Callable[..., Any]) -> None:
-        """Without user_msg, the last thing the user said is the question, and the rest its history."""
-        await make().run(chat_history=[*EARLIER, ChatMessage(role="user", content=ASKED)])
+        """Without user_msg, the last thing the user said is the question, whatever other texts are settings."""
+        conversation = [*EARLIER, ChatMessage(role="user", content=ASKED)]
+        await make().run(chat_history=conversation, early_stopping_method="generate")
         assert [score.llm_input for score in watched.scores()] == [f"{HISTORY}\n\n{CONTEXT}\n\n### Input\n{ASKED}"]
 
     async def test_memory(self, watched: Watched, make: Callable[..., Any]) -> None:
@@ -180,15 +181,16 @@ class TestInsideAnAgent:
         assert (score.llm_input, score.llm_output) == (f"### Context\n[1] inner\n\n### Input\n{ASKED}", "outer")
         assert watched.counts() == AnswerCounts(answers=1, submitted=1)
 
-    async def test_a_failing_tool_is_no_context(self, watched: Watched) -> None:
-        """What it says of its failure is not evidence; the query that failed is not a failed answer."""
+    async def test_what_a_failing_tool_said_is_context_too(self, watched: Watched) -> None:
+        """So that a question may ask whether the answer told of it; the query that failed is not a failed answer."""
 
         def fail(input: str) -> str:
             raise ConnectionError("the shelf is down")
 
         llm = calls("fail", "outer", input="How long?")
         await FunctionAgent(tools=[FunctionTool.from_defaults(fail)], llm=llm).run(ASKED)
-        assert [score.llm_input for score in watched.scores()] == [ASKED]
+        (score,) = watched.scores()
+        assert score.llm_input == f"### Context\n[1] the shelf is down\n\n### Input\n{ASKED}"
         assert watched.counts() == AnswerCounts(answers=1, submitted=1)
 
     async def test_a_handoff(self, watched: Watched) -> None:
