@@ -118,9 +118,13 @@ class Worker:
             if self.thread is None:
                 # A context of its own, so that scoring is never traced as part of the run that happened to start it.
                 run = contextvars.Context().run
-                thread = threading.Thread(target=run, args=(self._run,), name="pi-background", daemon=True)
-                thread.start()
-                self.thread = thread
+                # Known before it runs: a sink that flushes is told apart by its thread.
+                self.thread = threading.Thread(target=run, args=(self._run,), name="pi-background", daemon=True)
+                try:
+                    self.thread.start()
+                except BaseException:
+                    self.thread = None
+                    raise
 
     def _run(self) -> None:
         self._begin_waiting()

@@ -16,6 +16,8 @@ from pi_integrations.errors import PiConnectionError, PiError, PiStatusError, Pi
 __all__ = ["RetryPolicy"]
 
 T = TypeVar("T")
+# A generator of our own: an application's seeded random numbers are not ours to draw from.
+_jitter = random.Random()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +112,9 @@ class RetryPolicy:
         asked = getattr(error, "retry_after", None)
         if asked is not None:
             # Never sooner than asked, and not everybody at the same moment.
-            return float(asked * random.uniform(1.0, 1.25) + random.uniform(0, self.initial))
+            return float(asked * _jitter.uniform(1.0, 1.25) + _jitter.uniform(0, self.initial))
         ceiling = min(self.maximum, self.initial * 2 ** (state.attempt_number - 1))
-        return float(ceiling * random.uniform(0.5, 1.0))
+        return float(ceiling * _jitter.uniform(0.5, 1.0))
 
 
 def _is_retryable(error: BaseException) -> bool:

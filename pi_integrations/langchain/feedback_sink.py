@@ -40,7 +40,7 @@ class LangSmithFeedbackSink(QueuedSink):
     Example:
         ```python
         from pi_integrations.background import BackgroundScorer
-        from pi_integrations.langchain.feedback_sink import LangSmithFeedbackSink
+        from pi_integrations.langchain import LangSmithFeedbackSink
 
 
         def live_scorer(client, rubric):
