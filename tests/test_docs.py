@@ -57,7 +57,18 @@ NOT_SHOWN = {
     "pi_integrations.background.Tally": "a helper of our own handlers",
     "pi_integrations.background.WarnOnce": "a helper of our own handlers",
 }
-PUBLIC = ["", ".client", ".models", ".errors", ".langchain", ".llama_index", ".background", ".engine", ".presets", ".testing"]
+PUBLIC = [
+    "",
+    ".client",
+    ".models",
+    ".errors",
+    ".langchain",
+    ".llama_index",
+    ".background",
+    ".engine",
+    ".presets",
+    ".testing",
+]
 
 pytestmark = [
     # LangSmith says so of the one argument that keeps an evaluation on this machine.
