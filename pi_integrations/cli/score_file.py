@@ -63,8 +63,12 @@ def score_file(job: Job, endpoint: Endpoint, *, threshold: float | None = None, 
         if output.kept:
             errors().print(f"Going on from {output.kept} rows scored before in {job.output}.", markup=False)
         scored = _Scored(client, spec, job.aggregation_method)
-        summary, by_key = _score_into(scored, rows, spec, output, pair=job.compare is not None)
-        comparison = _compare(scored, job, spec, by_key) if job.compare else None
+        try:
+            summary, by_key = _score_into(scored, rows, spec, output, pair=job.compare is not None)
+            comparison = _compare(scored, job, spec, by_key) if job.compare else None
+        except KeyboardInterrupt:
+            errors().print(f"Interrupted. The same command goes on from {job.output}.", markup=False)
+            raise
     results().print(score_table(summary))
     if comparison:
         results().print(comparison_table(comparison))
