@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,17 @@ async def test_text_longer_than_the_model_reads_is_unscored_with_both_lengths(fo
     assert "1,024" in str(verdict.reason)
     assert "shorten" in str(verdict.reason)
     assert verdict.usage is None
+
+
+async def test_megabytes_are_refused_without_being_tokenised(folder: Folder, make_judge: Make) -> None:
+    """Other exchanges wait on the same thread; 20 MB would hold them up for half a minute."""
+    judge = make_judge(folder())
+    await judge.answer(Exchange("a", "b"), QUESTIONS[:1])
+    started = time.monotonic()
+    (verdict,) = await judge.answer(Exchange("", "one two " * 2_500_000), QUESTIONS[:1])
+    assert verdict.score is None
+    assert "20,000,000 characters" in str(verdict.reason)
+    assert time.monotonic() - started < 2
 
 
 async def test_only_the_question_that_does_not_fit_is_unscored(folder: Folder, make_judge: Make) -> None:
@@ -676,7 +688,7 @@ async def test_out_of_memory_in_a_batch_is_tried_one_by_one_and_alone_is_unscore
     loaded = reader.load_reader(folder(), device="cpu", dtype="float32", max_batch_tokens=None, max_input_tokens=None)
     answers = find_answer_tokens(AutoTokenizer.from_pretrained(folder()))
     model = AutoModelForCausalLM.from_pretrained(folder()).eval()
-    small = reader.Reader(loaded.encoder, Small(model, answers, max_batch_tokens=64), None, 64)
+    small = reader.Reader(loaded.encoder, Small(model, answers, max_batch_tokens=64), None, 64, 16)
     fits, does_not = Prompt((5, 6, 7), ((8, 9),)), Prompt(tuple(range(5, 30)), ((8, 9),))
     first, second, third = small.read([fits, does_not, fits])
     assert first == third == loaded.scorer.score([fits])[0]

@@ -41,15 +41,25 @@ class Reader:
         scorer: Reads them.
         limit: Most tokens of one exchange with one question; None when nothing bounds it.
         batch_tokens: Tokens of exchanges that are read together, padding included.
+        longest_token: Characters of the longest entry of the vocabulary.
     """
 
     encoder: PromptEncoder
     scorer: PrefixScorer
     limit: int | None
     batch_tokens: int
+    longest_token: int
 
     def prepare(self, exchange: Exchange, questions: Sequence[str]) -> Prepared:
         """Tokenises; a question that cannot be read gets its reason instead of a place."""
+        characters = len(exchange.llm_input) + len(exchange.llm_output)
+        if self.limit is not None and characters > self.limit * self.longest_token:
+            # Seen without tokenising, which would take seconds for megabytes while other exchanges wait.
+            reason = (
+                f"The exchange has {characters:,} characters and the judge reads {self.limit:,} tokens: shorten"
+                " llm_input or llm_output, or use a judge with a longer context."
+            )
+            return Prepared(None, (reason,) * len(questions))
         try:
             prefix = self.encoder.prefix(exchange)
         except UnreadableText as error:
@@ -101,7 +111,8 @@ def load_reader(
     scorer = PrefixScorer(model, answers, max_batch_tokens=batch_tokens)
     require_shared_prefix(scorer, model, dtype)
     limits = [limit for limit in (readable_tokens(model.config, tokenizer), max_input_tokens) if limit is not None]
-    return Reader(encoder, scorer, min(limits, default=None), batch_tokens)
+    longest_token = max(map(len, tokenizer.get_vocab()))
+    return Reader(encoder, scorer, min(limits, default=None), batch_tokens, longest_token)
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
