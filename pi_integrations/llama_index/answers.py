@@ -16,7 +16,7 @@ from pi_integrations.errors import PiUsageError
 from pi_integrations.llama_index.chat_tee import tee_chat
 from pi_integrations.llama_index.nesting import OpenAnswer
 from pi_integrations.llama_index.outcomes import Outcome, Streamed, outcome_of
-from pi_integrations.llama_index.tee import Finish, atee, tee
+from pi_integrations.llama_index.tee import Finish, Text, atee, tee
 from pi_integrations.llama_index.turns import QUESTION_FIELDS
 
 __all__ = ["AnswerCounts", "AnswerWatch"]
@@ -118,14 +118,14 @@ class AnswerWatch:
         # A stream must not be kept alive by what waits for its end.
         contexts = outcome.contexts
 
-        def finish(text: str | None) -> None:
+        def finish(text: Text) -> None:
             try:
-                self._submit(answer, text, contexts)
+                self._submit(answer, text(), contexts)
             except Exception as error:  # noqa: BLE001 (never into the application)
                 self._fail(error)
 
         if outcome.stream is None:
-            finish(outcome.text)
+            finish(lambda: outcome.text)
         else:
             _tee(outcome.stream, finish)
 

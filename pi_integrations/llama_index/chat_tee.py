@@ -25,20 +25,20 @@ class _Watched(StreamingAgentChatResponse):
     @property
     def response_gen(self) -> Generator[str, None, None]:
         stream = super().response_gen
-        for copy in self.__dict__[_COPIES]:
+        for copy in self.__dict__.get(_COPIES, ()):
             stream = copying(stream, copy)
         return stream
 
     def async_response_gen(self) -> AsyncGenerator[str, None]:
         stream = super().async_response_gen()
-        for copy in self.__dict__[_COPIES]:
+        for copy in self.__dict__.get(_COPIES, ()):
             stream = copying_async(stream, copy)
         return stream
 
     def __str__(self) -> str:
         text = super().__str__()
         if self.is_done and text:
-            for copy in self.__dict__[_COPIES]:
+            for copy in self.__dict__.get(_COPIES, ()):
                 copy.complete(text)
         return text
 

@@ -5,41 +5,48 @@ from __future__ import annotations
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
 
-__all__ = ["Copy", "Finish", "atee", "copying", "copying_async", "tee"]
+__all__ = ["Copy", "Finish", "Text", "atee", "copying", "copying_async", "tee"]
 
-Finish = Callable[[str | None], None]
+Text = Callable[[], str | None]
+"""Gives the whole text, or None for a stream that ended before its end; raises when the pieces were no text."""
+Finish = Callable[[Text], None]
 
 
 class Copy:
-    """The text so far. `finish` is called once, with the text, or with None when the stream ended before its end.
+    """The text so far. `finish` is called once, with what gives the text, or None when the stream ended too early.
 
-    Whoever may still read the stream holds the copy: when nobody does, `finish` is called with None. It must not raise,
+    Whoever may still read the stream holds the copy: when nobody does, `finish` is called too. It must not raise,
     for it runs in the user's generator, and must not hold the stream.
     """
 
     def __init__(self, finish: Finish) -> None:
         self._finish = finish
-        self._pieces: list[str] = []
+        self._pieces: list[str | None] = []
         # A generator that is never started runs no `finally` when it is collected.
-        self._unread = weakref.finalize(self, finish, None)
+        self._unread = weakref.finalize(self, finish, _nothing)
         self._unread.atexit = False
 
-    def add(self, piece: str) -> None:
-        """`piece` was read."""
+    def add(self, piece: str | None) -> None:
+        """`piece` was read; the last piece of some models' streams is None."""
         self._pieces.append(piece)
 
     def complete(self, text: str | None = None) -> None:
         """Everything was read; `text` says what, where it was not read in pieces."""
-        self._end(lambda: "".join(self._pieces) if text is None else text)
+        pieces = self._pieces
+        self._end(lambda: "".join(piece for piece in pieces if piece is not None) if text is None else text)
 
     def break_off(self) -> None:
         """Nothing more will be read; without effect after `complete`."""
-        self._end(lambda: None)
+        self._end(_nothing)
 
-    def _end(self, text: Callable[[], str | None]) -> None:
+    def _end(self, text: Text) -> None:
         if self._unread.detach() is not None:
-            self._finish(text())
-            self._pieces.clear()
+            self._finish(text)
+            self._pieces = []
+
+
+def _nothing() -> None:
+    """The text of a stream that ended before its end."""
 
 
 def tee(stream: Iterable[str], finish: Finish) -> Generator[str, None, None]:
