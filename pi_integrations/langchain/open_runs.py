@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from langchain_core.runnables.config import var_child_runnable_config
+
 from pi_integrations.background.forks import reset_after_fork
 
 __all__ = ["OpenRun", "OpenRuns"]
@@ -67,6 +69,10 @@ class OpenRuns:
 
     def join(self, run_id: UUID, parent_run_id: UUID | None) -> bool:
         """Whether the run belongs to one already known; it is then known too."""
+        if parent_run_id is None:
+            # `with_fallbacks` starts the inner run without its parent, which only the context still knows.
+            around = (var_child_runnable_config.get() or {}).get("callbacks")
+            parent_run_id = getattr(around, "parent_run_id", None)
         if parent_run_id is None:
             return False
         with self._lock:

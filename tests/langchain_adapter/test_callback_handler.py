@@ -109,6 +109,17 @@ def test_a_chain_gives_one_score(live: Live) -> None:
     assert live.counts == RunCounts(runs=1, submitted=1)
 
 
+async def test_a_model_with_fallbacks_gives_one_score(live: Live) -> None:
+    """LangChain starts the inner run without telling whose it is."""
+    model = says(*[ANSWER] * 4)
+    runnable = model.with_fallbacks([model])
+    runnable.invoke("How long?", live.config)
+    await runnable.ainvoke("How long?", live.config)
+    runnable.batch(["How long?"] * 2, live.config)
+    assert len(live.scores) == 4
+    assert live.counts == RunCounts(runs=4, submitted=4)
+
+
 async def test_ainvoke_gives_one_score(live: Live) -> None:
     """As invoke does."""
     await chain().ainvoke(ASKED, live.config)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import CLEAR, POLITE
 from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware, ModelCallLimitMiddleware
+from langchain.agents.middleware import AgentMiddleware, ModelCallLimitMiddleware, SummarizationMiddleware
 from langchain.agents.structured_output import ToolStrategy
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
@@ -110,6 +110,25 @@ def test_rejected_drafts_stay_out_of_the_state_in_a_model_call(pi: PiClient) -> 
     assert [text for text in said(after) if POLITE not in text] == ["How long?", "bad", "good"]
 
 
+def test_retries_end_even_when_a_summary_takes_the_users_message_away(pi: PiClient) -> None:
+    """The summary has a new id every time; the run's retries are counted all the same."""
+    model = says(*["bad"] * 20)
+    summary = SummarizationMiddleware(model=says(*["summary"] * 20), trigger=("messages", 4), keep=("messages", 2))
+    scoring = PiScoreMiddleware(SPEC, client=pi, max_retries=2, mode="after_agent")
+    create_agent(model, middleware=[summary, scoring]).invoke(ASKED, {"recursion_limit": 100})
+    assert len(model.asked) == 3
+
+
+def test_the_same_message_asked_again_is_answered_anew(pi: PiClient) -> None:
+    """With all its retries, and not with the answer of the run before."""
+    scoring = PiScoreMiddleware(SPEC, client=pi, max_retries=1, mode="after_agent")
+    agent = create_agent(says("poor", "bad", "better", "good"), middleware=[scoring], checkpointer=InMemorySaver())
+    asked: Any = {"messages": [HumanMessage("How long?", id="h1")]}
+    config: Any = {"configurable": {"thread_id": "1"}}
+    agent.invoke(asked, config)
+    assert said(agent.invoke(asked, config))[-1] == "good"
+
+
 def test_an_agent_gets_no_steps_that_the_mode_does_not_need(pi: PiClient) -> None:
     """LangChain adds one for every hook that a class has."""
     graphs = {}
@@ -118,7 +137,8 @@ def test_an_agent_gets_no_steps_that_the_mode_does_not_need(pi: PiClient) -> Non
         assert isinstance(middleware, PiScoreMiddleware)
         graphs[mode] = set(create_agent(says(), middleware=[middleware]).get_graph().nodes)
     assert graphs["model_call"] == {"__start__", "model", "__end__"}
-    assert graphs["after_agent"] == {"__start__", "model", f"{NAME}.after_agent", "__end__"}
+    steps = {f"{NAME}.before_agent", f"{NAME}.after_agent"}
+    assert graphs["after_agent"] == {"__start__", "model", "__end__"} | steps
 
 
 def test_a_subclass_keeps_its_own_hooks(pi: PiClient) -> None:

@@ -192,6 +192,24 @@ class TestOneScorePerAnswer:
         assert sorted(score.llm_output for score in installed.scores()) == ["later", "now"]
 
 
+class TestPiecesThatAreNoText:
+    def test_a_last_piece_of_none_is_passed_on_and_the_text_is_scored(self, installed: Live) -> None:
+        """As some providers end their streams."""
+        response = Canned(lambda: StreamingResponse(piece for piece in ["a", None, "b"])).query(QUERY)  # type: ignore[misc]
+        assert list(response.response_gen) == ["a", None, "b"]  # type: ignore[union-attr]
+        assert [score.llm_output for score in installed.scores()] == ["ab"]
+
+    async def test_other_pieces_are_passed_on_and_counted_as_an_error(self, installed: Live) -> None:
+        """The user's stream is never the place where our trouble shows."""
+
+        async def pieces() -> Any:
+            yield b"bytes"
+
+        response = await Canned(lambda: AsyncStreamingResponse(pieces())).aquery(QUERY)
+        assert [piece async for piece in response.response_gen] == [b"bytes"]  # type: ignore[union-attr]
+        assert installed.handler.counts().errors == 1
+
+
 class TestStreamsAreLeftAlone:
     """Nothing is read that the user does not read."""
 

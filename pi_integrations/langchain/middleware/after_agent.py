@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from langchain.agents.middleware import hook_config
@@ -10,14 +11,29 @@ from langgraph.runtime import Runtime
 
 from pi_integrations.langchain.feedback_messages import without_feedback
 from pi_integrations.langchain.middleware.base import ScoreMiddleware, better, is_final
-from pi_integrations.langchain.middleware.state import PiScoreReport, PiScoreState
+from pi_integrations.langchain.middleware.state import PiScoreReport, PiScoreState, RetryBook
 from pi_integrations.models import ScoreResult
 
 __all__ = ["AfterAgentHooks"]
 
+_NEW = RetryBook(turn="", retries=0, best=None)
+
 
 class AfterAgentHooks(ScoreMiddleware):
     """The hooks after an agent, sync and async."""
+
+    def before_agent(self, state: PiScoreState, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """A run of the agent begins with all its retries, whatever was asked before."""
+        return self.update(_NEW)
+
+    async def abefore_agent(self, state: PiScoreState, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """`before_agent`, awaited."""
+        return self.update(_NEW)
+
+    def book(self, state: Any, messages: Sequence[AnyMessage]) -> RetryBook:
+        """What is remembered of this run; by no message's id, for a summary may take the user's message away."""
+        book: RetryBook = state.get("pi_retries", {}).get(self.name) or _NEW
+        return book
 
     @hook_config(can_jump_to=["model"])
     def after_agent(self, state: PiScoreState, runtime: Runtime[Any]) -> dict[str, Any] | None:
