@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pi_integrations.client import Scored as Scored
     from pi_integrations.errors import PiConnectionError as PiConnectionError
     from pi_integrations.errors import PiError as PiError
+    from pi_integrations.errors import PiJobFailed as PiJobFailed
     from pi_integrations.errors import PiResponseError as PiResponseError
     from pi_integrations.errors import PiStatusError as PiStatusError
     from pi_integrations.errors import PiUsageError as PiUsageError
@@ -35,7 +36,9 @@ _HOMES = {
         ("AsyncPiClient", "ClientSettings", "MemoryResultCache", "PiClient", "Progress", "RetryPolicy", "Scored"),
         "client",
     ),
-    **dict.fromkeys(("PiConnectionError", "PiError", "PiResponseError", "PiStatusError", "PiUsageError"), "errors"),
+    **dict.fromkeys(
+        ("PiConnectionError", "PiError", "PiJobFailed", "PiResponseError", "PiStatusError", "PiUsageError"), "errors"
+    ),
     **dict.fromkeys(("BackgroundScorer", "MemorySink"), "background"),
     "embedded": "local",
     **dict.fromkeys(("DimensionSpec", "Question", "ScoreResult"), "models"),

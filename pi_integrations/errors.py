@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["PiConnectionError", "PiError", "PiResponseError", "PiStatusError", "PiUsageError"]
+__all__ = ["PiConnectionError", "PiError", "PiJobFailed", "PiResponseError", "PiStatusError", "PiUsageError"]
 
 
 class PiError(Exception):
@@ -57,6 +57,29 @@ class PiStatusError(PiError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild_status_error, (str(self), dict(self.__dict__))
+
+
+class PiJobFailed(PiError):
+    """A job ended in ERROR, or was cancelled while its result was waited for.
+
+    Attributes:
+        job_id: The job.
+        state: `ERROR` or `CANCELLED`.
+        messages: Its last message lines, oldest first.
+    """
+
+    def __init__(self, message: str, *, job_id: str, state: str, messages: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        self.state = state
+        self.messages = messages or []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_job_failed, (str(self), self.job_id, self.state, self.messages)
+
+
+def _rebuild_job_failed(message: str, job_id: str, state: str, messages: list[str]) -> PiJobFailed:
+    return PiJobFailed(message, job_id=job_id, state=state, messages=messages)
 
 
 def _rebuild_status_error(message: str, fields: dict[str, Any]) -> PiStatusError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +15,13 @@ CLEAR = "Is the answer clear?"
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the developer's own endpoint, key or tracing."""
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the developer's own endpoint, key, jobs or tracing."""
     for name in ("WITHPI_API_KEY", "PI_CLIENT_BASE_URL", "PI_ENGINE_JUDGE", "PI_ENGINE_API_KEYS", "PI_ENGINE_UNSCORED"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("GENERATOR", "DATABASE_URL", "WEBHOOK_HOSTS", "WEBHOOK_SECRET", "RETENTION_DAYS"):
+        monkeypatch.delenv(f"PI_ENGINE_{name}", raising=False)
+    monkeypatch.setenv("PI_ENGINE_DATA_DIR", str(tmp_path / "pi-data"))
     monkeypatch.setenv("LANGSMITH_TRACING", "false")
 
 

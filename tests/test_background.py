@@ -173,6 +173,15 @@ def test_a_sink_that_waits_for_its_own_scorer_is_told(client: AsyncPiClient, cap
     assert "flush was called by a sink" in caplog.text
 
 
+def test_a_sink_that_awaits_its_own_scorer_is_told(client: AsyncPiClient, caplog: pytest.LogCaptureFixture) -> None:
+    """aflush inside a sink would wait for ever; it raises instead."""
+    with BackgroundScorer(RUBRIC, client=client, sink=lambda score: asyncio.run(scorer.aflush())) as scorer:
+        scorer.submit(llm_input="Hello?", llm_output="Good day")
+        assert scorer.flush(5)
+        assert scorer.counts().failed == 1
+    assert "aflush was called by a sink" in caplog.text
+
+
 @pytest.mark.parametrize(("rate", "least", "most"), [(0.0, 0, 0), (0.5, 350, 650), (1.0, 1000, 1000)])
 def test_sampling_takes_its_share(client: AsyncPiClient, rate: float, least: int, most: int) -> None:
     """Exchanges left out by sampling are counted beside the submitted ones (bounds: nine standard deviations)."""
@@ -422,6 +431,20 @@ def test_exit_does_not_wait_for_ever() -> None:
     assert time.monotonic() - started < 15
     assert done.stdout == ""
     assert done.stderr.count("stopped before 5 exchanges had scores") == 2
+
+
+def test_several_scorers_that_hang_hold_up_the_exit_together() -> None:
+    """Their times run at once: as long as one of them, not as all in turn."""
+    done = run_script(
+        """
+        for _ in range(10):
+            live = scorer(delay=60, exit_timeout=1)
+            live.submit(llm_input="Hello?", llm_output="never")
+        print(time.time())
+        """
+    )
+    assert 0.9 < time.time() - float(done.stdout) < 6
+    assert done.stderr.count("stopped before 1 exchanges had scores") == 10
 
 
 def test_threads_that_outlive_the_main_one_are_scored() -> None:

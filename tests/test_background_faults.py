@@ -8,13 +8,14 @@ import logging
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fault_server import OK, fault_server, http
 
 from pi_integrations import AsyncPiClient, RetryPolicy, embedded
 from pi_integrations.background import BackgroundScorer, ScorerCounts
-from pi_integrations.testing import ScriptedJudge
+from pi_integrations.testing import Exchange, ScriptedJudge
 
 RUBRIC = [{"question": "Is the answer polite?"}]
 BUSY = http(429, {"detail": "too many requests"}, retry_after="60")
@@ -112,6 +113,60 @@ def test_a_frozen_server_does_not_keep_exchanges_for_ever(caplog: pytest.LogCapt
             gc.collect()
             assert len(alive) == 0
             assert scorer.counts() == ScorerCounts(submitted=500, failed=20, dropped=480)
+
+
+class Leaving(BaseException):
+    """Neither an Exception nor one of Python's own."""
+
+
+def test_a_judge_that_leaves_fails_one_exchange(caplog: pytest.LogCaptureFixture) -> None:
+    """What is no Exception ends no thread of ours: counted, logged, and scoring goes on."""
+
+    def answer(exchange: Exchange, question: str) -> float:
+        if exchange.llm_output == "1":
+            raise Leaving("enough")
+        return 0.5
+
+    with embedded(judge=ScriptedJudge(answer)) as client, BackgroundScorer(RUBRIC, client=client) as scorer:
+        submit_many(scorer, 4)
+        assert scorer.flush(10)
+        assert scorer.counts() == ScorerCounts(submitted=4, scored=3, failed=1)
+    assert "Leaving: enough" in caplog.text
+
+
+def test_an_application_s_broken_log_reaches_nobody() -> None:
+    """A log handler that raises ends neither `submit` nor the thread that scores."""
+
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError("no log")
+
+    handler = Broken()
+    logger = logging.getLogger("pi_integrations.background")
+    logger.addHandler(handler)
+    try:
+        client = AsyncPiClient(base_url="http://127.0.0.1:9", retry=RetryPolicy(attempts=1))
+        with BackgroundScorer(RUBRIC, client=client, max_queue=2) as scorer:
+            submit_many(scorer, 3)
+            assert scorer.flush(10)
+            submit_many(scorer, 1)
+            assert scorer.flush(10)
+            assert scorer.counts() == ScorerCounts(submitted=4, failed=3, dropped=1)
+    finally:
+        logger.removeHandler(handler)
+
+
+def test_many_threads_flush_a_frozen_scorer_at_once() -> None:
+    """Each gets its answer after its own timeout, and nobody waits for another."""
+    with fault_server(None) as server:
+        scorer = BackgroundScorer(RUBRIC, client=AsyncPiClient(base_url=server.url))
+        submit_many(scorer, 20)
+        started = time.monotonic()
+        with ThreadPoolExecutor(10) as pool:
+            assert list(pool.map(scorer.flush, [0.3] * 10)) == [False] * 10
+        assert time.monotonic() - started < 2
+        scorer.close()
+        assert scorer.counts() == ScorerCounts(submitted=20, dropped=20)
 
 
 def test_a_closed_scorer_keeps_no_exchange() -> None:

@@ -69,6 +69,29 @@ def test_a_failing_sink_costs_the_others_nothing(client: AsyncPiClient, caplog: 
     ]
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_sink_that_leaves_costs_one_score_and_not_the_thread(
+    client: AsyncPiClient, caplog: pytest.LogCaptureFixture, error: type[BaseException], queued: bool
+) -> None:
+    """`sys.exit` in a sink is a failure like any other: counted, logged, and the next score is written."""
+    seen: list[str] = []
+
+    def leaving(score: BackgroundScore) -> None:
+        if score.llm_output == "1":
+            raise error("enough")
+        seen.append(score.llm_output)
+
+    sink = QueuedSink(leaving) if queued else leaving
+    with BackgroundScorer(RUBRIC, client=client, sink=sink, max_concurrency=1) as scorer:
+        for number in range(4):
+            scorer.submit(llm_input="Hello?", llm_output=str(number))
+        assert scorer.flush(10)
+        failed = sink.counts().failed if isinstance(sink, QueuedSink) else scorer.counts().failed
+    assert (seen, failed) == (["0", "2", "3"], 1)
+    assert f"{error.__name__}: enough" in caplog.text
+
+
 def test_each_failing_sink_is_logged(client: AsyncPiClient, caplog: pytest.LogCaptureFixture) -> None:
     """Two sinks with the same trouble are two lines."""
     with BackgroundScorer(RUBRIC, client=client, sink=[broken, broken]) as scorer:
@@ -355,6 +378,46 @@ def test_a_forked_child_delivers_its_own_scores_and_not_its_parent_s() -> None:
         """
     )
     assert printed == "written parent\nwritten child\n"
+
+
+def test_a_fork_in_the_middle_of_a_line_locks_nobody_out(tmp_path: Path) -> None:
+    """The child has a copy of the parent's locked file; neither it nor, while it idles, the parent waits for that."""
+    path = tmp_path / "scores.jsonl"
+    body = f"""
+        import threading
+        from pi_integrations import ScoreResult
+        from pi_integrations.background import BackgroundScore, JsonlSink
+
+        file = JsonlSink({str(path)!r})
+        score = BackgroundScore("Hello?", "x" * 100_000, ScoreResult(question_scores={{}}, total_score=0.9))
+        stop = threading.Event()
+
+        def write():
+            while not stop.is_set():
+                file.write(score)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        children = []
+        for _ in range(10):
+            time.sleep(0.01)
+            child = os.fork()
+            if child == 0:
+                file.write(score)
+                time.sleep(60)
+            children.append(child)
+        time.sleep(0.5)
+        size = os.path.getsize(file.path)
+        time.sleep(0.1)
+        assert os.path.getsize(file.path) > size
+        stop.set()
+        writer.join()
+        for child in children:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+        """
+    run_script(body)
+    assert {line["llm_output"] for line in lines_of(path)} == {"x" * 100_000}
 
 
 def test_a_file_nobody_may_write_fails_and_says_where(tmp_path: Path, client: AsyncPiClient) -> None:

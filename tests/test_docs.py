@@ -65,6 +65,7 @@ PUBLIC = [
     ".langchain",
     ".llama_index",
     ".background",
+    ".datasets",
     ".engine",
     ".presets",
     ".testing",

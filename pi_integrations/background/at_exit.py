@@ -1,4 +1,7 @@
-"""The end of the process: queued work gets a bounded time, then it is dropped, counted and logged."""
+"""The end of the process: queued work gets a bounded time, then it is dropped, counted and logged.
+
+Scorers work at the same time, so that their times run together: ten that hang hold up the exit no longer than one does.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import concurrent.futures.thread  # noqa: F401  (registers its own exit first, s
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from typing import Protocol
 
 __all__ = ["Drainable", "drain_at_exit"]
@@ -34,9 +38,13 @@ def drain_at_exit(thing: Drainable) -> None:
     _drainables[thing] = thing.exit_timeout
 
 
-def _last_made_first() -> list[tuple[Drainable, float]]:
+def _last_made_first() -> Iterator[tuple[Drainable, float]]:
+    """What is to be drained, with the seconds it still has; those of one class run since the first of them came."""
+    began: dict[type, float] = {}
     # A scorer is made after its sinks, and needs them until it is done.
-    return list(_drainables.items())[::-1]
+    for thing, seconds in list(_drainables.items())[::-1]:
+        now = time.monotonic()
+        yield thing, max(began.setdefault(type(thing), now) + seconds - now, 0.0)
 
 
 def _flush_all() -> None:

@@ -47,14 +47,14 @@ class ExchangeQueue:
         """The thread that calls the sinks; None before the first exchange."""
         return self._worker.thread
 
-    def put(self, exchange: Callable[[], Exchange]) -> bool:
-        """Whether there was room for the exchange that `exchange` makes; never raises."""
+    def put(self, exchange: Exchange) -> bool:
+        """Whether there was room for `exchange`; never raises."""
         ticket = self.ledger.admit()
         if ticket is None:
             self._warn_dropped()
             return False
         try:
-            self._worker.put(Job(ticket, exchange()))
+            self._worker.put(Job(ticket, exchange))
         except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
             self._fail(ticket, error)
             return False
@@ -90,7 +90,7 @@ class ExchangeQueue:
     def _finish(self, job: Job, future: Future[BackgroundScore]) -> None:
         try:
             score = future.result()
-        except Exception as error:  # noqa: BLE001 (whatever a client raises; counted and logged)
+        except BaseException as error:  # noqa: BLE001 (SystemExit too, or it would end our thread; counted, logged)
             self._fail(job.ticket, error)
         else:
             if self.ledger.is_open(job.ticket):
@@ -105,7 +105,7 @@ class ExchangeQueue:
             self._warn((place, kind_of(error)), what, error)
         self.ledger.settle(ticket, scored=taken)
 
-    def _fail(self, ticket: int, error: Exception) -> None:
+    def _fail(self, ticket: int, error: BaseException) -> None:
         if self.ledger.is_open(ticket):
             self._warn(kind_of(error), f"Scoring in the background failed: {type(error).__name__}: {error}", error)
         self.ledger.settle(ticket, scored=False)

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from pi_integrations.background.forks import reset_after_fork
 from pi_integrations.background.sinks import BackgroundScore
 from pi_integrations.errors import PiUsageError
 
@@ -48,6 +49,14 @@ class JsonlSink:
         self.path = Path(path)
         if not self.path.parent.is_dir():
             raise PiUsageError(f"there is no folder {self.path.parent} to write {self.path.name} in; make it first")
+        self._files: set[int] = set()
+        reset_after_fork(self)
+
+    def start_over(self) -> None:
+        """Closes what another thread was writing to; called in a forked child, which would keep its lock."""
+        for file in self._files:
+            os.close(file)
+        self._files = set()
 
     def write(self, score: BackgroundScore) -> None:
         """Appends `score`.
@@ -57,11 +66,21 @@ class JsonlSink:
         """
         line = to_json(_fields(score), fallback=str, inf_nan_mode="null") + b"\n"
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        self._files.add(file)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             _append(file, line)
         finally:
-            os.close(file)
+            self._files.discard(file)
+            _unlock_and_close(file)
+
+
+def _unlock_and_close(file: int) -> None:
+    try:
+        # Closing alone does not unlock what a process forked meanwhile has a copy of.
+        fcntl.flock(file, fcntl.LOCK_UN)
+    finally:
+        os.close(file)
 
 
 def _append(file: int, line: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 
 __all__ = ["Ledger", "ScorerCounts"]
@@ -120,10 +121,11 @@ class Ledger:
     def wait(self, timeout: float | None) -> bool:
         """Whether every ticket handed out so far was closed within `timeout` seconds."""
         settled = self.settled()
-        try:
-            settled.result(timeout)
-        except TimeoutError:
-            self.forget(settled)
+        with suppress(TimeoutError):
+            try:
+                settled.result(timeout)
+            finally:
+                self.forget(settled)
         return settled.done()
 
     def forget(self, future: Future[None]) -> None:

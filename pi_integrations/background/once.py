@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable
+from contextlib import suppress
 
 from pi_integrations.errors import PiError
 
@@ -32,7 +33,9 @@ class WarnOnce:
         trace = None if isinstance(error, PiError) else error
         # setdefault is atomic: of two threads with the same kind, one finds its own mark.
         if self._seen.setdefault(kind, mark) is mark:
-            self._logger.warning("%s More of this kind are counted, not logged.", message, exc_info=trace)
+            # What an application's own log handlers raise must not end our threads, or reach who submits.
+            with suppress(Exception):
+                self._logger.warning("%s More of this kind are counted, not logged.", message, exc_info=trace)
 
 
 def kind_of(error: BaseException) -> Hashable:

@@ -94,7 +94,7 @@ class QueuedSink:
     def _deliver(self, score: BackgroundScore) -> bool:
         try:
             self.sink.write(score)
-        except Exception as error:  # noqa: BLE001 (a sink may raise anything; counted and logged)
+        except BaseException as error:  # noqa: BLE001 (SystemExit too, or it would end our thread; counted, logged)
             name = type(self.sink).__name__
             self._warn(kind_of(error), f"{name} did not take a score: {type(error).__name__}: {error}", error)
             return False
@@ -145,8 +145,13 @@ class _Delivery:
         self._inbox.put((ticket, score))
         with self._starting:
             if self.thread is None:
+                # Known before it runs, and only if it does: a sink that flushes is told apart by its thread.
                 self.thread = threading.Thread(target=self._run, name="pi-sink", daemon=True)
-                self.thread.start()
+                try:
+                    self.thread.start()
+                except BaseException:
+                    self.thread = None
+                    raise
         return True
 
     def stop(self) -> int:

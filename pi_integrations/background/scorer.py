@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pi_integrations.background.at_exit import drain_at_exit
+from pi_integrations.background.current_span import span_now
 from pi_integrations.background.exchange_queue import ExchangeQueue
 from pi_integrations.background.filters import ExchangeFilter, Names, Tags
 from pi_integrations.background.forks import reset_after_fork
@@ -26,7 +27,7 @@ from pi_integrations.client.rubric import Rubric
 from pi_integrations.client.settings import UnscoredPolicy
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import AggregationMethod
-from pi_integrations.telemetry import current_span_context, linked_to
+from pi_integrations.telemetry import linked_to
 
 __all__ = ["BackgroundScorer"]
 
@@ -94,6 +95,7 @@ class BackgroundScorer:
         self._rubric = Rubric(scoring_spec, client=client, aggregation_method=aggregation_method, unscored=unscored)
         self._wanted = ExchangeFilter(names=names, tags=tags, exclude_tags=exclude_tags)
         self._sample_rate = sample_rate
+        self._is_selective = sample_rate < 1 or not (names is None and tags is None and exclude_tags is None)
         # Not the module's generator: an application that seeds that one gets the numbers it expects.
         self._random = random.Random()
         self._limits = {"capacity": max_queue, "max_concurrency": max_concurrency}
@@ -143,16 +145,16 @@ class BackgroundScorer:
             tags: Whatever else says which traffic this is; the filters and the sinks see them.
             metadata: Handed to the sinks with the score.
         """
-        if not self._chosen(name, tags):
+        if self._is_selective and not self._chosen(name, tags):
             return False
-        span = current_span_context()
-
-        def exchange() -> Exchange:
+        try:
             parts: dict[str, Any] = {"system_prompt": system_prompt, "reference": reference}
             parts["history"] = tuple(history)
             parts["contexts"] = contexts if isinstance(contexts, str) else tuple(contexts)
-            return Exchange(llm_input, llm_output, parts, dict(metadata or {}), name, tuple(tags), span)
-
+            exchange = Exchange(llm_input, llm_output, parts, dict(metadata or {}), name, tuple(tags), span_now())
+        except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
+            self._queue.refuse(error)
+            return False
         return self._queue.put(exchange)
 
     def _chosen(self, name: str | None, tags: Sequence[str]) -> bool:
@@ -189,8 +191,8 @@ class BackgroundScorer:
     def flush(self, timeout: float | None = None) -> bool:
         """Whether everything submitted so far was scored, failed or dropped within `timeout` seconds.
 
-        A `QueuedSink` is flushed too. Without a timeout it waits as
-        long as that takes, which the client's retry policy bounds. It blocks: in a coroutine, await `aflush`.
+        A `QueuedSink` is flushed too. Without a timeout it waits as long as that takes, which the client's retry policy
+        bounds. It blocks: in a coroutine, await `aflush`.
 
         Raises:
             PiUsageError: in a sink or on the background loop, where it would wait for itself.
@@ -203,7 +205,13 @@ class BackgroundScorer:
         return self._sinks.flush(_left(timeout, started)) and settled
 
     async def aflush(self, timeout: float | None = None) -> bool:
-        """`flush`, without blocking the event loop."""
+        """`flush`, without blocking the event loop.
+
+        Raises:
+            PiUsageError: in a sink, where it would wait for itself.
+        """
+        if threading.current_thread() is self._queue.thread:
+            raise PiUsageError("aflush was called by a sink, where it would wait for itself")
         started = time.monotonic()
         self._queue.look()
         settled = self._queue.ledger.settled()

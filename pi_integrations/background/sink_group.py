@@ -34,12 +34,12 @@ class SinkGroup:
         """Whether any of them is a `QueuedSink`, which delivers later than it takes."""
         return bool(self._queued)
 
-    def write(self, score: BackgroundScore) -> Iterator[tuple[int, Exception]]:
+    def write(self, score: BackgroundScore) -> Iterator[tuple[int, BaseException]]:
         """Hands on `score`; yields the place of every sink that raised, and what."""
         for place, sink in enumerate(self.sinks):
             try:
                 sink.write(score)
-            except Exception as error:  # noqa: BLE001 (a sink may raise anything; counted and logged)
+            except BaseException as error:  # noqa: BLE001 (SystemExit too, or it would end our thread; counted, logged)
                 yield place, error
 
     def flush(self, timeout: float | None) -> bool:

@@ -88,7 +88,8 @@ class Worker:
         self._waiting: deque[Job] = deque()
         self._inbox: SimpleQueue[_Look | _Done | None] = SimpleQueue()
         self._in_flight: dict[int, Future[BackgroundScore]] = {}
-        self._starting = threading.Lock()
+        # Reentrant: a garbage collection in `_start` may run a finaliser that submits.
+        self._starting = threading.RLock()
         self._quiet = 0
         self._asleep = False
         self._stopped = False
@@ -115,16 +116,18 @@ class Worker:
 
     def _start(self) -> None:
         with self._starting:
-            if self.thread is None:
-                # A context of its own, so that scoring is never traced as part of the run that happened to start it.
-                run = contextvars.Context().run
-                # Known before it runs: a sink that flushes is told apart by its thread.
-                self.thread = threading.Thread(target=run, args=(self._run,), name="pi-background", daemon=True)
-                try:
-                    self.thread.start()
-                except BaseException:
-                    self.thread = None
-                    raise
+            # A context of its own, so that scoring is never traced as part of the run that happened to start it.
+            run = contextvars.Context().run
+            thread = threading.Thread(target=run, args=(self._run,), name="pi-background", daemon=True)
+            if self.thread is not None:
+                return
+            # Known before it runs: a sink that flushes is told apart by its thread.
+            self.thread = thread
+            try:
+                thread.start()
+            except BaseException:
+                self.thread = None
+                raise
 
     def _run(self) -> None:
         self._begin_waiting()
@@ -157,6 +160,12 @@ class Worker:
             self._begin(self._waiting.popleft())
 
     def _begin(self, job: Job) -> None:
-        future = loop_thread().submit(self._score(job.exchange))
+        score = self._score(job.exchange)
+        try:
+            future = loop_thread().submit(score)
+        except Exception as error:  # noqa: BLE001 (no thread left for the loop; counted and logged as every failure)
+            score.close()
+            future = Future()
+            future.set_exception(error)
         self._in_flight[job.ticket] = future
         future.add_done_callback(lambda done: self._inbox.put(_Done(job, done)))

@@ -1,4 +1,4 @@
-"""The shell: `pi-integrations quickstart | score | serve`."""
+"""The shell: `pi-integrations quickstart | score | generate | jobs | serve | worker`."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pi_integrations.cli import engine_commands, generate_commands, jobs_commands
 from pi_integrations.cli.rows import Format, parse_columns
 from pi_integrations.errors import PiError
 from pi_integrations.models import AggregationMethod
@@ -18,11 +19,13 @@ __all__ = ["app", "run"]
 
 app = typer.Typer(
     name="pi-integrations",
-    help="Score LLM output with Pi: a judge of your own, or the hosted service.",
+    help="Score LLM output with Pi, and generate data to score: with models of your own, or the hosted service.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(generate_commands.app, name="generate")
+app.add_typer(jobs_commands.app, name="jobs")
 _JUDGE = "baseline, chat:PROVIDER:MODEL or local:PATH_OR_NAME, in this process."
 
 
@@ -31,6 +34,8 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    # For object:MODULE:NAME; last, so that nothing of ours is ever found here instead.
+    sys.path.append(str(Path.cwd()))
     try:
         app()
     except (PiError, ImportError) as error:
@@ -109,15 +114,5 @@ def score(
     raise typer.Exit(score_file(job, endpoint, threshold=threshold, max_failures=max_failures))
 
 
-@app.command()
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; beyond loopback only with keys.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.", min=0, max=65535)] = None,
-    judge: Annotated[str | None, typer.Option(help="baseline, chat:PROVIDER:MODEL or local:PATH_OR_NAME.")] = None,
-    api_key: Annotated[list[str] | None, typer.Option(help="A key callers may send; repeatable.")] = None,
-    unscored: Annotated[str | None, typer.Option(help="error or partial, unless the caller says.")] = None,
-) -> None:
-    """Answer the Pi API on this machine. What is not given comes from PI_ENGINE_HOST, _PORT, _JUDGE and _API_KEYS."""
-    from pi_integrations.cli.serve import run_engine
-
-    run_engine(host=host, port=port, judge=judge, api_keys=api_key, unscored=unscored)
+app.command()(engine_commands.serve)
+app.command()(engine_commands.worker)

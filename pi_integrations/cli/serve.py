@@ -1,48 +1,90 @@
-"""`serve`: the engine behind uvicorn, which drains requests in flight before it stops."""
+"""`serve` and `worker`: an engine in this process, with a port or without."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
-from typing import Any
-
-from pydantic import SecretStr
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from pi_integrations.cli.console import errors
+from pi_integrations.cli.engine_options import EngineOptions, where_jobs_are
+from pi_integrations.errors import PiUsageError
 
-__all__ = ["run_engine"]
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from pi_integrations.engine.settings import EngineSettings
+
+__all__ = ["run_engine", "run_worker"]
 
 
-def run_engine(
-    *, host: str | None, port: int | None, judge: str | None, api_keys: list[str] | None, unscored: str | None
-) -> None:
+def run_engine(options: EngineOptions) -> None:
     """Serves until interrupted or terminated.
 
     Raises:
         PiUsageError: for wrong settings, or when the engine would listen beyond loopback without keys.
         ImportError: when the `engine` extra, or the judge's, is not installed.
     """
-    try:
-        import uvicorn
-
-        from pi_integrations.engine.app import create_app
-        from pi_integrations.engine.settings import EngineSettings
-    except ImportError as error:
-        raise ImportError(f"serve needs {error.name}; run: pip install 'pi-integrations[engine]'") from error
-    given: dict[str, Any] = {"host": host, "port": port, "judge": judge, "unscored": unscored}
-    if api_keys:
-        given["api_keys"] = tuple(SecretStr(key) for key in api_keys)
-    settings = EngineSettings.from_env(**given)
+    settings = options.settings()
     settings.check_binding()
+    from pi_integrations.local.server import EngineServer, bound_sockets
+
+    # Before anything that takes long, or that touches jobs.
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(each) for each in bound_sockets(settings.host, settings.port)]
+        port = sockets[0].getsockname()[1]
+        server = EngineServer(
+            _app(settings), drain_seconds=settings.drain_seconds, on_started=lambda: _say_who_serves(settings, port)
+        )
+        server.run(sockets)
+
+
+def _say_who_serves(settings: EngineSettings, port: int) -> None:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    keys = f"{len(settings.api_keys)} key(s)" if settings.api_keys else "no keys: this machine only"
+    _say(f"Pi engine at http://{host}:{port}, judge {settings.judge}, {keys}. Stop it with Ctrl+C.")
+    _say(f"It {where_jobs_are(settings)}; {_generator(settings)}.")
+
+
+def run_worker(options: EngineOptions) -> None:
+    """Works on the jobs of a database until interrupted or terminated.
+
+    Raises:
+        PiUsageError: for wrong settings, or when there is nothing that this worker could do.
+        ImportError: when the `engine` extra, or the judge's or the generator's, is not installed.
+    """
+    settings = options.settings()
+    if settings.generator is None:
+        raise PiUsageError(
+            "this worker could work on nothing: it has no generator. Give --generator chat:PROVIDER:MODEL or"
+            " PI_ENGINE_GENERATOR, the same as the engine's"
+        )
+    from pi_integrations.engine.families import JOB_PATHS
+    from pi_integrations.local.server import run_without_port
+
+    app = _app(settings)
+
+    def started() -> None:
+        _say(f"Pi worker for {', '.join(JOB_PATHS)}; judge {settings.judge}, {_generator(settings)}.")
+        _say(f"It {where_jobs_are(settings)}. Stop it with Ctrl+C; its jobs then go on elsewhere.")
+
+    asyncio.run(run_without_port(app, started))
+
+
+def _app(settings: EngineSettings) -> FastAPI:
+    from pi_integrations.engine.app import create_app
+
     app = create_app(settings)
     # What start-up made stays for good. Unfrozen, every full collection would walk it, and requests would wait 50 ms.
     gc.collect()
     gc.freeze()
-    keys = f"{len(settings.api_keys)} key(s)" if settings.api_keys else "no keys: this machine only"
-    errors().print(f"Pi engine, judge {settings.judge}, {keys}. Stop it with Ctrl+C.", markup=False)
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        timeout_graceful_shutdown=int(settings.drain_seconds),
-        server_header=False,
-    )
+    return app
+
+
+def _generator(settings: EngineSettings) -> str:
+    return f"generator {settings.generator}" if settings.generator else "it has no generator (--generator)"
+
+
+def _say(text: str) -> None:
+    errors().print(text, markup=False)

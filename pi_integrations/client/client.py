@@ -11,18 +11,19 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from pydantic import SecretStr, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic import SecretStr
 
+from pi_integrations.client.bodies import JsonReader, json_body
 from pi_integrations.client.cache import ResultCache
+from pi_integrations.client.calls import Calls, Outgoing
 from pi_integrations.client.connections import Connections
 from pi_integrations.client.limiter import ConcurrencyLimiter, Limiter
-from pi_integrations.client.resources import ScoringSystem
+from pi_integrations.client.resources import Data, ScoringSystem
 from pi_integrations.client.retry import RetryPolicy
 from pi_integrations.client.settings import ClientSettings, UnscoredPolicy, checked_policy
-from pi_integrations.client.transport import Answer, Channel, HttpChannel, status_error
-from pi_integrations.errors import PiConnectionError, PiResponseError, PiUsageError
-from pi_integrations.models import DimensionSpec, ScoreRequest, ScoreResult, describe, render
+from pi_integrations.client.transport import Channel, HttpChannel
+from pi_integrations.errors import PiResponseError
+from pi_integrations.models import DimensionSpec, ScoreRequest, ScoreResult
 from pi_integrations.telemetry import score_call
 
 __all__ = ["AsyncPiClient"]
@@ -106,12 +107,11 @@ class AsyncPiClient:
         self, settings: ClientSettings, connections: Connections, limiter: Limiter | None, cache: ResultCache | None
     ) -> None:
         self.settings = settings
-        self.scoring_system = ScoringSystem(self)
         self._connections = connections
-        self._limiter = limiter or ConcurrencyLimiter(settings.max_concurrency)
+        self._calls = Calls(settings, connections, limiter or ConcurrencyLimiter(settings.max_concurrency))
         self._cache = cache
-        self._headers = {"content-type": "application/json", "accept": "application/json"}
-        self._headers |= {"accept-encoding": "gzip, deflate", "user-agent": "pi-integrations-python"}
+        self.scoring_system = ScoringSystem(self)
+        self.data = Data(self._calls)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self.settings.base_url!r})"
@@ -132,31 +132,21 @@ class AsyncPiClient:
     async def post_score(self, request: ScoreRequest, *, unscored: UnscoredPolicy | None = None) -> ScoreResult:
         """The scores of a request already built; see `scoring_system.score`."""
         policy = checked_policy(unscored) or self.settings.unscored
-        body = _body(request)
+        body = json_body(request)
         key = self._cache_key(body, policy) if self._cache else ""
         if self._cache and (kept := self._cache.get(key)):
             return kept
         headers: dict[str, str] = {"x-pi-unscored": policy} if policy else {}
-        result = await self._connections.run(lambda channel: self._post(channel, _SCORE, body, headers))
+        outgoing = Outgoing("POST", _SCORE, body, headers)
+        result = await self._connections.run(lambda channel: self._post(channel, outgoing))
         _check_generation(request, result)
         if self._cache:
             self._cache.set(key, result)
         return result
 
-    async def _post(self, channel: Channel, path: str, body: bytes, headers: dict[str, str]) -> ScoreResult:
-        headers = _Headers(self._headers, **headers)
-        if self.settings.api_key:
-            headers["x-api-key"] = self.settings.api_key.get_secret_value()
-
-        async def attempt(seconds_left: float) -> ScoreResult:
-            call.sending()
-            timeout = max(min(self.settings.timeout, seconds_left), 0.001)
-            answer = await channel.send("POST", path, headers=headers, body=body, timeout=timeout)
-            call.answered(answer.status)
-            return _result("POST", path, answer)
-
+    async def _post(self, channel: Channel, request: Outgoing) -> ScoreResult:
         with score_call(self.settings.base_url) as call:
-            result = await self.settings.retry.run(attempt, self._limiter)
+            result = await self._calls.send(channel, request, _read_scores, watch=call)
             call.scored(result)
             return result
 
@@ -164,22 +154,6 @@ class AsyncPiClient:
         digest = hashlib.sha256(f"{self.settings.base_url}\n{policy}\n".encode())
         digest.update(body)
         return digest.hexdigest()
-
-
-class _Headers(dict[str, str]):
-    """Headers that keep the key out of tracebacks that show local variables."""
-
-    def __repr__(self) -> str:
-        return f"<headers {', '.join(self)}>"
-
-
-def _body(request: ScoreRequest) -> bytes:
-    try:
-        return request.__pydantic_serializer__.to_json(request, exclude_none=True)
-    except (PydanticSerializationError, UnicodeError) as error:
-        raise PiUsageError(
-            f"the request cannot be written as JSON: {error}. kwargs holds plain JSON values; texts are valid Unicode"
-        ) from None
 
 
 def _check_generation(request: ScoreRequest, result: ScoreResult) -> None:
@@ -192,20 +166,4 @@ def _check_generation(request: ScoreRequest, result: ScoreResult) -> None:
         )
 
 
-def _result(method: str, path: str, answer: Answer) -> ScoreResult:
-    if not 200 <= answer.status < 300:
-        raise status_error(method, path, answer)
-    try:
-        return ScoreResult.model_validate_json(answer.body)
-    except ValidationError as error:
-        problems = describe(error)
-    if problems[0]["type"] == "json_invalid" and "EOF" in problems[0]["msg"]:
-        raise PiConnectionError(
-            f"{method} {path} answered {answer.status} with a body that ends after {len(answer.body)} bytes,"
-            " before its JSON does: it was cut off."
-        )
-    kind = answer.headers.get("content-type", "no content type")
-    raise PiResponseError(
-        f"{method} {path} answered {answer.status} ({kind}) with something other than scores: {render(problems)}."
-        " Check that base_url points at a Pi API."
-    )
+_read_scores = JsonReader[ScoreResult](ScoreResult, "scores")

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from pi_integrations.client.loop_thread import abandon, loop_thread
-from pi_integrations.client.transport import Channel
+from pi_integrations.client.streams import OpenStream
+from pi_integrations.client.transport import ByteStream, Channel
 
 __all__ = ["Connections"]
 
@@ -47,6 +48,17 @@ class Connections:
         if channel is not None:
             return await work(channel)
         return await loop_thread().hop(self._on_shared(work))
+
+    async def open(self, work: Callable[[Channel], Coroutine[Any, Any, ByteStream]]) -> OpenStream:
+        """The stream that `work` opens with the channel of the right loop; read and closed from any loop."""
+        channel = self._current().bound.get(asyncio.get_running_loop())
+        if channel is not None:
+            stream = OpenStream(asyncio.get_running_loop())
+            await stream.open(work(channel))
+        else:
+            stream = OpenStream(loop_thread().loop)
+            await stream.open(self._on_shared(work))
+        return stream
 
     async def _on_shared(self, work: Callable[[Channel], Awaitable[T]]) -> T:
         state = self._current()

@@ -6,11 +6,14 @@ The app's lifespan starts with the first request and ends with `aclose`.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import unquote
 
-from pi_integrations.client.transport import Answer
+from pi_integrations.client.in_process_stream import InProcessStream
+from pi_integrations.client.transport import Answer, ByteStream
 from pi_integrations.errors import PiConnectionError
 
 __all__ = ["InProcessChannel"]
@@ -26,6 +29,7 @@ class InProcessChannel:
         self._app: Any = None
         self._lifespan = AsyncExitStack()
         self._starting: asyncio.Lock | None = None
+        self._streams: weakref.WeakSet[InProcessStream] = weakref.WeakSet()
 
     async def send(
         self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, timeout: float
@@ -48,6 +52,15 @@ class InProcessChannel:
                 ) from error
         return Answer(call.status, call.headers, b"".join(call.chunks))
 
+    async def open(self, method: str, path: str, *, headers: Mapping[str, str], timeout: float) -> ByteStream:
+        """See `Channel.open`."""
+        app = self._app or await self._started_app()
+        stream = InProcessStream(method, path, timeout)
+        self._streams.add(stream)
+        # As uvicorn says it: an app then watches for the disconnect itself while it streams.
+        await stream.start(app, _scope(method, path, headers, spec_version="2.3"))
+        return stream
+
     async def _started_app(self) -> Any:
         if self._starting is None:
             self._starting = asyncio.Lock()
@@ -59,8 +72,9 @@ class InProcessChannel:
         return self._app
 
     async def aclose(self) -> None:
-        """Ends the app's lifespan."""
+        """Ends what streams, and then the app's lifespan."""
         self._app = None
+        await asyncio.gather(*(stream.end() for stream in list(self._streams)))
         await self._lifespan.aclose()
 
 
@@ -89,17 +103,18 @@ class _Call:
             self.complete = not message.get("more_body", False)
 
 
-def _scope(method: str, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
+def _scope(method: str, target: str, headers: Mapping[str, str], spec_version: str = "2.4") -> dict[str, Any]:
+    path, _, query = target.partition("?")
     pairs = [(b"host", b"localhost"), *((k.lower().encode(), v.encode("latin-1")) for k, v in headers.items())]
     return {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "asgi": {"version": "3.0", "spec_version": spec_version},
         "http_version": "1.1",
         "method": method,
         "scheme": "http",
-        "path": path,
+        "path": unquote(path),
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query.encode(),
         "root_path": "",
         "headers": pairs,
         "client": ("127.0.0.1", 0),

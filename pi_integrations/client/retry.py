@@ -18,6 +18,7 @@ __all__ = ["RetryPolicy"]
 T = TypeVar("T")
 # A generator of our own: an application's seeded random numbers are not ours to draw from.
 _jitter = random.Random()
+_MOST_DOUBLINGS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,9 @@ class RetryPolicy:
 
     Waits grow exponentially with jitter; a `retry-after` or `retry-after-ms` header takes their place. No other 4xx is
     ever retried, and cancellation never is.
+
+    A job's stream that was cut is tried again for `total` seconds since its last new line, however often; with
+    `attempts=1` it is not.
 
     Attributes:
         attempts: Tries in all, the first included.
@@ -49,6 +53,11 @@ class RetryPolicy:
             raise PiUsageError(f"RetryPolicy.attempts is {self.attempts}; it counts the first try, so at least 1")
         if not (self.initial >= 0 and self.maximum >= 0 and self.total > 0):
             raise PiUsageError("RetryPolicy.initial and maximum are seconds ≥ 0, total is seconds > 0")
+
+    def pause(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row, at least 1, with jitter."""
+        ceiling = min(self.maximum, self.initial * 2 ** min(failures - 1, _MOST_DOUBLINGS))
+        return float(ceiling * _jitter.uniform(0.5, 1.0))
 
     async def run(self, attempt: Callable[[float], Awaitable[T]], limiter: Limiter) -> T:
         """What `attempt` returns; it is called in a slot of `limiter`, with the seconds left of `total`.
@@ -113,8 +122,7 @@ class RetryPolicy:
         if asked is not None:
             # Never sooner than asked, and not everybody at the same moment.
             return float(asked * _jitter.uniform(1.0, 1.25) + _jitter.uniform(0, self.initial))
-        ceiling = min(self.maximum, self.initial * 2 ** (state.attempt_number - 1))
-        return float(ceiling * _jitter.uniform(0.5, 1.0))
+        return self.pause(state.attempt_number)
 
 
 def _is_retryable(error: BaseException) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sized
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ async def score_stream(
     window: int,
     ordered: bool,
     on_progress: Callable[[Progress], None] | None,
-) -> AsyncIterator[Scored]:
+) -> AsyncGenerator[Scored, None]:
     """Yields a `Scored` per row, at most `window` rows read ahead of the one yielded."""
     total = len(rows) if isinstance(rows, Sized) else None
     run = _Run(score, window=window, ordered=ordered, total=total, on_progress=on_progress)

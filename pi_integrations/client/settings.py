@@ -27,7 +27,7 @@ class ClientSettings:
     Attributes:
         base_url: Root of a Pi API, such as `https://api.withpi.ai/v1` or `http://localhost:8000`.
         api_key: Sent as `x-api-key`; hidden in `repr`, logs and tracebacks.
-        timeout: Seconds for one attempt, from connecting to the last byte.
+        timeout: Seconds for one attempt, from connecting to the last byte; of a job's stream, the longest silence.
         max_concurrency: Requests in flight at a time, over all threads and loops.
         retry: See `RetryPolicy`.
         unscored: What to ask of the engine for questions without a usable answer: `error`, `partial`, or None for the

@@ -6,19 +6,17 @@ Works in plain scripts, in threads, and inside a running notebook loop.
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sized
-from functools import update_wrapper
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sized
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import Any, ParamSpec, Self, TypeVar
 
 from pi_integrations.client.client import AsyncPiClient
 from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.resources import ScoringSystem, SpecLike
 from pi_integrations.client.score_many import Progress, Scored
 from pi_integrations.client.settings import UnscoredPolicy
+from pi_integrations.client.sync_jobs import SyncData
+from pi_integrations.client.waited import Stream, Waited
 from pi_integrations.models import AggregationMethod
 
 __all__ = ["PiClient", "SyncScoringSystem"]
@@ -28,34 +26,13 @@ R = TypeVar("R")
 _END = object()
 
 
-class _Waited(Generic[P, R]):
-    """A descriptor: the same method, signature and docstring, but it returns the result instead of a coroutine."""
-
-    def __init__(self, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> None:
-        self._method = method
-        update_wrapper(self, method)  # type: ignore[arg-type]
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, instance: Any, owner: type) -> Callable[P, R]: ...
-    def __get__(self, instance: Any, owner: type) -> Any:
-        if instance is None:
-            return self
-
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return loop_thread().run(self._method(instance._async, *args, **kwargs))
-
-        return update_wrapper(call, self._method)
-
-
 class SyncScoringSystem:
     """`client.scoring_system` of a `PiClient`."""
 
     def __init__(self, resource: ScoringSystem) -> None:
         self._async = resource
 
-    score = _Waited(ScoringSystem.score)
+    score = Waited(ScoringSystem.score)
 
     def score_many(
         self,
@@ -78,44 +55,7 @@ class SyncScoringSystem:
             ordered=ordered,
             on_progress=on_progress,
         )
-        return iter(_Stream(stream))
-
-
-class _Stream:
-    """A stream of scored rows on the background loop, advanced and closed from other threads."""
-
-    def __init__(self, rows: AsyncIterator[Scored]) -> None:
-        self._rows = rows
-        self._pid = os.getpid()
-        self._step: asyncio.Task[Any] | None = None
-
-    async def _advance(self) -> Scored | None:
-        self._step = asyncio.current_task()
-        return await anext(self._rows, None)
-
-    async def _close(self) -> None:
-        # A step that was interrupted (Ctrl+C) is still unwinding, and a generator cannot be closed while it runs.
-        if self._step is not None and not self._step.done():
-            self._step.cancel()
-            await asyncio.wait([self._step])
-        await self._rows.aclose()  # type: ignore[attr-defined]
-
-    def __iter__(self) -> Iterator[Scored]:
-        try:
-            while (scored := loop_thread().run(self._advance())) is not None:
-                yield scored
-        finally:
-            self._finish()
-
-    def _finish(self) -> None:
-        """Closes the stream, wherever the caller's iterator is finalised: nothing can be waited for at exit, on the
-        loop's own thread, or in a forked child."""
-        if sys.is_finalizing() or self._pid != os.getpid():
-            return
-        if threading.current_thread() is loop_thread().thread:
-            loop_thread().submit(self._close())
-        else:
-            loop_thread().run(self._close())
+        return iter(Stream(stream))
 
 
 class _InThread:
@@ -153,6 +93,7 @@ class PiClient:
         self._async = client or AsyncPiClient(*args, **kwargs)
         self.settings = self._async.settings
         self.scoring_system = SyncScoringSystem(self._async.scoring_system)
+        self.data = SyncData(self._async.data)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self.settings.base_url!r})"

@@ -8,24 +8,22 @@ redirects or auth flows, and they cost more CPU than all of ours.
 from __future__ import annotations
 
 import asyncio
-import math
-import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from json import loads
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from pi_integrations.errors import PiConnectionError, PiStatusError
+from pi_integrations.errors import PiConnectionError
 
-__all__ = ["Answer", "Channel", "HttpChannel", "status_error"]
+__all__ = ["Answer", "ByteStream", "Channel", "HttpChannel"]
 
 _SHOWN_CHARACTERS = 500
 _CONNECT_SECONDS = 10.0
+_KEPT_URLS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +33,29 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class ByteStream(Protocol):
+    """A response whose body is read as it arrives, on the event loop it was opened on; header names are lower-case.
+
+    `framed` tells whether the end of a whole body can be told from a cut.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    framed: bool
+
+    async def read(self) -> bytes:
+        """What has arrived since, at least one byte; `b""` at the end of a whole body.
+
+        Raises:
+            PiConnectionError: when the body is cut off, or nothing came for `timeout` seconds.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Ends the request, read to its end or not."""
+        ...
 
 
 class Channel(Protocol):
@@ -50,13 +71,23 @@ class Channel(Protocol):
         """
         ...
 
+    async def open(self, method: str, path: str, *, headers: Mapping[str, str], timeout: float) -> ByteStream:
+        """The start of an answer, whose body is then read as it arrives; the caller closes it.
+
+        `timeout` is the longest silence in seconds, before the start and between two pieces of the body.
+
+        Raises:
+            PiConnectionError: when no answer began.
+        """
+        ...
+
     async def aclose(self) -> None:
-        """Closes what is open; a later `send` opens it anew."""
+        """Closes what is open; a later `send` or `open` opens it anew."""
         ...
 
 
 class HttpChannel:
-    """A connection pool to one base URL."""
+    """A connection pool to one base URL, and one beside it for streams, which may stay open for hours."""
 
     def __init__(self, base_url: str, *, max_connections: int, proxy: str | None = None) -> None:
         self._base_url = base_url
@@ -64,13 +95,14 @@ class HttpChannel:
         self._max_connections = max_connections
         self._proxy = proxy
         self._urls: dict[str, httpx.URL] = {}
-        self._transport = self._make_transport()
+        self._transport = self._make_transport(max_connections)
+        self._streams: AiohttpTransport | None = None
 
-    def _make_transport(self) -> AiohttpTransport:
+    def _make_transport(self, max_connections: int) -> AiohttpTransport:
         verify = httpx.create_ssl_context() if self._base_url.startswith("https") else False
 
         def session() -> aiohttp.ClientSession:
-            connector = aiohttp.TCPConnector(limit=self._max_connections, ssl=verify)
+            connector = aiohttp.TCPConnector(limit=max_connections, ssl=verify)
             # Not trust_env: aiohttp would look for proxies and a netrc file in a thread, twice a request.
             return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), proxy=self._proxy)
 
@@ -80,37 +112,92 @@ class HttpChannel:
         self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, timeout: float
     ) -> Answer:
         """See `Channel.send`."""
-        timeouts = {"connect": min(_CONNECT_SECONDS, timeout), "read": timeout, "write": timeout, "pool": timeout}
-        try:
+        with _mapped(method, path, self._shown, timeout):
             async with asyncio.timeout(timeout):
                 request = httpx.Request(
-                    method, self._url(path), headers=headers, content=body, extensions={"timeout": timeouts}
+                    method, self._url(path), headers=headers, content=body, extensions=_timeouts(timeout, timeout)
                 )
                 response = await self._transport.handle_async_request(request)
                 try:
                     content = await response.aread()
                 finally:
                     await response.aclose()
-        except (TimeoutError, httpx.TimeoutException) as error:
-            message = _timeout_message(method, path, self._shown, timeout, error)
-            raise PiConnectionError(message) from _without_frames(error)
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, EOFError) as error:
-            raise PiConnectionError(
-                f"{method} {path} got no whole answer from {self._shown}: {_reason(error)}."
-                " Check that the service runs and that base_url is right."
-            ) from _without_frames(error)
         return Answer(response.status_code, response.headers, content)
 
+    async def open(self, method: str, path: str, *, headers: Mapping[str, str], timeout: float) -> ByteStream:
+        """See `Channel.open`."""
+        if self._streams is None:
+            self._streams = self._make_transport(0)
+        with _mapped(method, path, self._shown, timeout):
+            async with asyncio.timeout(timeout):
+                request = httpx.Request(method, self._url(path), headers=headers, extensions=_timeouts(timeout, None))
+                response = await self._streams.handle_async_request(request)
+        return _HttpStream(response, method, path, self._shown, timeout)
+
     def _url(self, path: str) -> httpx.URL:
-        # Parsing a URL costs more than building a request around it; the paths of this API are few.
+        # Parsing a URL costs more than building a request around it; but for jobs, the paths of this API are few.
         if path not in self._urls:
+            if len(self._urls) >= _KEPT_URLS:
+                self._urls.clear()
             self._urls[path] = httpx.URL(self._base_url + path)
         return self._urls[path]
 
     async def aclose(self) -> None:
         """See `Channel.aclose`."""
-        await self._transport.aclose()
-        self._transport = self._make_transport()
+        transport, self._transport = self._transport, self._make_transport(self._max_connections)
+        streams, self._streams = self._streams, None
+        await transport.aclose()
+        if streams is not None:
+            await streams.aclose()
+
+
+class _HttpStream:
+    """A response over HTTP, read piece by piece."""
+
+    def __init__(self, response: httpx.Response, method: str, path: str, where: httpx.URL, timeout: float) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.framed = "content-length" in response.headers or "transfer-encoding" in response.headers
+        self._response = response
+        self._pieces: AsyncIterator[bytes] = response.aiter_bytes()
+        self._asked = (method, path, where, timeout)
+
+    async def read(self) -> bytes:
+        """See `ByteStream.read`."""
+        with _mapped(*self._asked):
+            async with asyncio.timeout(self._asked[-1]):
+                return await anext(self._pieces, b"")
+
+    async def aclose(self) -> None:
+        """See `ByteStream.aclose`."""
+        with _mapped(*self._asked):
+            await cast(AsyncGenerator[bytes, None], self._pieces).aclose()
+            await self._response.aclose()
+
+
+@contextmanager
+def _mapped(method: str, path: str, where: httpx.URL, timeout: float) -> Iterator[None]:
+    """Turns every exception of the network into a PiConnectionError."""
+    try:
+        yield
+    except (TimeoutError, httpx.TimeoutException) as error:
+        message = _timeout_message(method, path, where, timeout, error)
+        raise PiConnectionError(message) from _without_frames(error)
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, EOFError) as error:
+        raise PiConnectionError(
+            f"{method} {path} got no whole answer from {where}: {_reason(error)}."
+            " Check that the service runs and that base_url is right."
+        ) from _without_frames(error)
+    except RuntimeError as error:
+        # What aiohttp says when the client was closed meanwhile.
+        if "closed" not in str(error):
+            raise
+        raise PiConnectionError(f"{method} {path}: {error}") from _without_frames(error)
+
+
+def _timeouts(timeout: float, read: float | None) -> dict[str, Any]:
+    # A stream has no timeout for reads in the network layer: there it would run while the reader is busy elsewhere.
+    return {"timeout": {"connect": min(_CONNECT_SECONDS, timeout), "read": read, "write": timeout, "pool": timeout}}
 
 
 def _without_frames(error: BaseException) -> BaseException:
@@ -134,68 +221,3 @@ def _timeout_message(method: str, path: str, where: httpx.URL, timeout: float, e
 
 def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:_SHOWN_CHARACTERS] if str(error) else type(error).__name__
-
-
-def status_error(method: str, path: str, answer: Answer) -> PiStatusError:
-    """The exception for an answer whose status is not 2xx."""
-    detail = _detail(answer.body)
-    retry_after = _retry_after(answer.headers)
-    message = f"{method} {path} answered {answer.status}: {_shown_detail(detail)}."
-    if retry_after is not None:
-        message += f" The server asks for {retry_after:.3g} s."
-    if answer.status == 404:
-        message += " Check that base_url is the root of a Pi API."
-    if answer.status in (401, 403):
-        message += " Check api_key (WITHPI_API_KEY) and base_url."
-    if 300 <= answer.status < 400 and "location" in answer.headers:
-        message += f" It redirects to {answer.headers['location']}: set base_url there."
-    should_retry = {"true": True, "false": False}.get(answer.headers.get("x-should-retry", "").lower())
-    return PiStatusError(
-        message,
-        status=answer.status,
-        detail=detail,
-        request_id=answer.headers.get("x-request-id"),
-        retry_after=retry_after,
-        should_retry=should_retry,
-    )
-
-
-def _detail(body: bytes) -> Any:
-    try:
-        parsed = loads(body)
-    except (ValueError, RecursionError):
-        return body[:_SHOWN_CHARACTERS].decode("utf-8", "replace")
-    return parsed.get("detail", parsed) if isinstance(parsed, dict) else parsed
-
-
-def _shown_detail(detail: Any) -> str:
-    if isinstance(detail, list) and all(isinstance(part, dict) and "msg" in part for part in detail):
-        text = "; ".join(f"{_path(part.get('loc', []))}{part['msg']}" for part in detail)
-    else:
-        text = str(detail)
-    text = " ".join(text.split()) or "no detail"
-    return (text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…").rstrip(".")
-
-
-def _path(location: Any) -> str:
-    parts = [str(part) for part in location if part != "body"] if isinstance(location, list) else []
-    return ".".join(parts) + ": " if parts else ""
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        seconds = _seconds(headers.get(name, ""), scale)
-        if seconds is not None:
-            return seconds
-    return None
-
-
-def _seconds(text: str, scale: float) -> float | None:
-    try:
-        seconds = float(text) * scale
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
-            return None
-    return max(seconds, 0.0) if math.isfinite(seconds) else None

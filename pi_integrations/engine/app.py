@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from pi_integrations._version import __version__
+from pi_integrations.engine.families import JOB_PATHS, job_families
 from pi_integrations.engine.gate import Gate
 from pi_integrations.engine.judges.choose import choose_judge
 from pi_integrations.engine.judges.protocol import LoadedJudge
 from pi_integrations.engine.routes.answers import error_response
 from pi_integrations.engine.routes.health import health_routes
+from pi_integrations.engine.routes.no_jobs import no_job_routes
 from pi_integrations.engine.routes.openapi import describe_bodies
+from pi_integrations.engine.routes.page import page_routes
 from pi_integrations.engine.routes.scoring import scoring_routes
 from pi_integrations.engine.scoring.code_questions import CodeRunner
 from pi_integrations.engine.scoring.custom_models import CustomModels
@@ -23,6 +28,9 @@ from pi_integrations.engine.scoring.service import ScoreService
 from pi_integrations.engine.scoring.verdict_cache import VerdictCache
 from pi_integrations.engine.settings import EngineSettings
 from pi_integrations.models import ScoreRequest
+
+if TYPE_CHECKING:
+    from pi_integrations.engine.jobs.engine import JobEngine
 
 __all__ = ["create_app"]
 
@@ -47,6 +55,7 @@ def create_app(settings: EngineSettings | None = None) -> FastAPI:
     custom = CustomModels(settings.custom_models)
     cache = VerdictCache(settings.verdict_cache_size)
     service = ScoreService(judge, code, custom, cache, judge_timeout=settings.judge_timeout)
+    jobs, job_router, job_models = _jobs(settings, service)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -55,21 +64,46 @@ def create_app(settings: EngineSettings | None = None) -> FastAPI:
             if isinstance(judge, LoadedJudge):
                 await judge.load()
             await custom.load()
+            if jobs is not None:
+                await jobs.start()
             yield
         finally:
+            if jobs is not None:
+                await jobs.stop()
             # A judge given as an object is its maker's to close.
             for resource in (code, custom) if judge is settings.judge else (judge, code, custom):
                 await resource.aclose()
 
-    # No interactive pages: they load scripts from elsewhere. The schema is at /openapi.json.
+    # None of FastAPI's pages: they load scripts from elsewhere. The schema is at /openapi.json.
     app = FastAPI(title="Pi engine", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     for prefix in ("", "/v1"):
         app.include_router(scoring_routes(service, settings.unscored), prefix=prefix, include_in_schema=not prefix)
         app.include_router(health_routes(judge), prefix=prefix, include_in_schema=not prefix)
-    describe_bodies(app, ScoreRequest)
+        app.include_router(job_router, prefix=prefix, include_in_schema=not prefix)
+    app.include_router(page_routes())
+    describe_bodies(app, ScoreRequest, *job_models)
+    # Called before the app's connections are waited for: streams would keep them open until their jobs end.
+    app.state.end_streams = jobs.end_streams if jobs is not None else None
     app.add_middleware(Gate, settings=settings)
     app.add_exception_handler(HTTPException, _http_error)
     return app
+
+
+def _jobs(settings: EngineSettings, service: ScoreService) -> tuple[JobEngine | None, APIRouter, list[type[BaseModel]]]:
+    if settings.jobs is None:
+        return None, no_job_routes(JOB_PATHS), []
+    try:
+        from pi_integrations.engine.jobs.engine import JobEngine
+        from pi_integrations.engine.routes.jobs import job_routes
+    except ImportError as error:
+        if (error.name or "").startswith("pi_integrations"):
+            raise
+        raise ImportError(
+            f"jobs need {error.name}; run: pip install 'pi-integrations[engine]'", name=error.name
+        ) from error
+    families = job_families(settings, service)
+    jobs = JobEngine(settings.jobs, families)
+    return jobs, job_routes(jobs, families), [family.request for family in families]
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

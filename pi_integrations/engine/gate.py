@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from pi_integrations.engine.routes.page import is_page
 from pi_integrations.engine.settings import EngineSettings, is_loopback
 
 __all__ = ["Gate"]
@@ -26,6 +27,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 logger = logging.getLogger(__name__)
 _BODY_SECONDS = 60.0
+_WITH_BODY = ("POST", "PUT", "PATCH")
 _OPEN_PATHS = frozenset({"/healthz", "/v1/healthz"})
 
 
@@ -54,7 +56,9 @@ class Gate:
         request_id = headers.get("x-request-id", "")[:128] or uuid.uuid4().hex
         started: list[bool] = []
         send = _with_request_id(send, request_id, started)
-        self._in_flight += 1
+        # Streams that clients follow wait more than they work, and so are not counted.
+        counted = scope["method"] in _WITH_BODY
+        self._in_flight += counted
         try:
             body = await self._admitted_body(scope, headers, receive)
             await self._app(scope, _replay(body, receive), send)
@@ -65,14 +69,16 @@ class Gate:
             if not started:
                 await _answer(send, _Refused(500, "the engine failed; its log has the error under this request id"))
         finally:
-            self._in_flight -= 1
+            self._in_flight -= counted
 
     async def _admitted_body(self, scope: MutableMapping[str, Any], headers: dict[str, str], receive: Receive) -> bytes:
         """The body of a request that may pass, read whole; empty for methods that have none."""
         if scope["path"] in _OPEN_PATHS:
             return b""
         self._check_caller(scope, headers)
-        if scope["method"] not in ("POST", "PUT", "PATCH"):
+        # Jobs belong to the key that started them.
+        scope["pi_owner"] = _digest(_given_key(headers)).hex() if self._digests else ""
+        if scope["method"] not in _WITH_BODY:
             return b""
         if _has_body(headers):
             _check_encoding(headers)
@@ -87,7 +93,7 @@ class Gate:
 
     def _check_caller(self, scope: MutableMapping[str, Any], headers: dict[str, str]) -> None:
         if self._digests:
-            if not self._knows(_given_key(headers)):
+            if not (self._knows(_given_key(headers)) or is_page(scope["method"], scope["path"])):
                 raise _Refused(401, "no or unknown API key; send it as x-api-key or Authorization: Bearer")
             return
         peer = (scope.get("client") or ("127.0.0.1",))[0]

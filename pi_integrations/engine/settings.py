@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from pi_integrations.engine.jobs.settings import JobSettings
 from pi_integrations.engine.scoring.code_questions import CodeLimits
 from pi_integrations.engine.scoring.custom_models import CustomModel
 from pi_integrations.engine.scoring.service import UnscoredPolicy
@@ -34,6 +35,11 @@ class EngineSettings:
         verdict_cache_size: Verdicts kept in memory; 0 keeps none.
         max_request_bytes: Largest request body; a larger one is answered 413.
         max_in_flight: Requests worked on at a time; more are answered 429.
+        jobs: Where jobs are kept; None runs no jobs. One engine a process may run them.
+        generator: Makes synthetic data: `chat:PROVIDER:MODEL`, `object:MODULE:NAME` of a LangChain chat model, or a
+            LangChain chat model itself; None makes none.
+        generator_prices: US dollars per million tokens of the generator, as
+            `{"input_per_million": .., "output_per_million": ..}`.
         drain_seconds: How long a stopping engine waits for requests in flight.
 
     Example:
@@ -52,6 +58,9 @@ class EngineSettings:
     verdict_cache_size: int = 10_000
     max_request_bytes: int = 16 * 1024 * 1024
     max_in_flight: int = 512
+    jobs: JobSettings | None = None
+    generator: Any = None
+    generator_prices: Mapping[str, float] | None = None
     drain_seconds: float = 30.0
 
     def __post_init__(self) -> None:
@@ -67,8 +76,8 @@ class EngineSettings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **given: Any) -> EngineSettings:
-        """`given` completed from `PI_ENGINE_HOST`, `PI_ENGINE_PORT`, `PI_ENGINE_JUDGE`, `PI_ENGINE_API_KEYS`
-        (comma-separated) and `PI_ENGINE_UNSCORED`."""
+        """`given` completed from `PI_ENGINE_HOST`, `PI_ENGINE_PORT`, `PI_ENGINE_JUDGE`, `PI_ENGINE_GENERATOR`,
+        `PI_ENGINE_API_KEYS` (comma-separated) and `PI_ENGINE_UNSCORED`; `jobs` has variables of its own."""
         return cls(**{**_read(environ), **{name: value for name, value in given.items() if value is not None}})
 
     def check_binding(self) -> None:
@@ -94,7 +103,7 @@ def is_loopback(host: str) -> bool:
 def _read(environ: Mapping[str, str] | None) -> dict[str, Any]:
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
-    for name in ("host", "judge", "unscored"):
+    for name in ("host", "judge", "generator", "unscored"):
         if text := environ.get(f"PI_ENGINE_{name.upper()}"):
             values[name] = text
     if port := environ.get("PI_ENGINE_PORT"):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pi_integrations.langchain.scorer import PiScorer as PiScorer
     from pi_integrations.langchain.scorer import ScorerInput as ScorerInput
     from pi_integrations.langchain.string_evaluator import PiStringEvaluator as PiStringEvaluator
+    from pi_integrations.langchain.synthetic_data_loader import PiSyntheticDataLoader as PiSyntheticDataLoader
 
 _HOMES = {
     **dict.fromkeys(("AsyncEvaluator", "Evaluator", "create_async_pi_evaluator", "create_pi_evaluator"), "evaluators"),
@@ -40,6 +41,7 @@ _HOMES = {
     **dict.fromkeys(("PiScoreMiddleware", "PiScoreReport"), "middleware"),
     **dict.fromkeys(("PiScorer", "ScorerInput"), "scorer"),
     "PiStringEvaluator": "string_evaluator",
+    "PiSyntheticDataLoader": "synthetic_data_loader",
     "RunCounts": "run_counts",
 }
 _EXTRAS = {

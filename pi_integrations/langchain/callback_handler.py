@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -14,9 +14,11 @@ from langsmith.run_helpers import get_current_run_tree
 from pi_integrations.background import BackgroundScorer, Tally, WarnOnce
 from pi_integrations.background.once import kind_of
 from pi_integrations.errors import PiUsageError
+from pi_integrations.langchain.abandoned_streams import when_abandoned
+from pi_integrations.langchain.conversations import Conversations
 from pi_integrations.langchain.exchange import ExchangeReader
 from pi_integrations.langchain.open_runs import OpenRun, OpenRuns
-from pi_integrations.langchain.run_answers import closed_early, last_message, model_output, read_answer
+from pi_integrations.langchain.run_answers import closed_early, model_output, written_message
 from pi_integrations.langchain.run_counts import RunCounts
 from pi_integrations.langchain.texts import Key
 
@@ -44,9 +46,10 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
 
     One score per answer that a user sees. By default that is the outcome of a root run: a chain, an agent, a graph or a
     model that the application called, with whatever ran inside it. Streamed answers are submitted when the user has
-    read them to the end. Documents that retrievers found inside the run become the contexts of the exchange, unless
-    inputs or outputs hold `contexts` or `context`; of an agent, what its tools returned. Nothing it does raises into
-    the application; what goes wrong is counted and logged once per kind.
+    read them to the end, those of a graph that is interrupted and resumed once. Documents that retrievers found inside
+    the run become the contexts of the exchange, unless inputs or outputs hold `contexts` or `context`; of an agent,
+    what its tools returned. Nothing it does raises into the application; what goes wrong is counted and logged once per
+    kind.
 
     The run's name and tags go to the scorer, and its metadata with `run_id`, `trace_id` (where it is known) and
     `response_id` (the id of the model's message).
@@ -106,6 +109,7 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         self._level = level if isinstance(level, str) else frozenset(level)
         self._reader = ExchangeReader(input_key, output_key, context_key=context_key)
         self._runs = OpenRuns(max_open_runs)
+        self._conversations = Conversations()
         self._tally = Tally("runs", "submitted", "unanswered", "incomplete", "errors")
         self._warn = WarnOnce(logger)
 
@@ -179,6 +183,7 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         if around is None:
             return
         output = model_output(response)
+        around.has_written = True
         around.response_id = getattr(output, "id", None) or around.response_id
         if self._runs.end(run_id) is not None:
             self._finish(around, output)
@@ -199,8 +204,7 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
     @_guarded
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
         """A run fails, or is cancelled, or its stream is closed."""
-        if self._runs.end(run_id) is not None:
-            self._tally.add("incomplete")
+        self._give_up(run_id)
 
     on_llm_error = on_tool_error = on_retriever_error = on_chain_error
 
@@ -220,12 +224,17 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
             if self._level == "root":
                 self._runs.set_apart(run_id)
             return
-        ids = {"run_id": str(run_id), **_trace_id(run_id, parent_run_id)}
-        run = OpenRun(run_id, inputs, name, tuple(tags or ()), {**(metadata or {}), **ids})
+        ids = _ids(run_id, parent_run_id)
+        run = OpenRun(run_id, inputs, name, tuple(tags or ()), {**metadata, **ids} if metadata else ids)
         self._tally.add("runs")
         if self._runs.begin(run) is not None:
             self._tally.add("incomplete")
             self._warn("open", "Too many runs are open at a time, and the oldest was given up: raise max_open_runs.")
+        when_abandoned(partial(self._give_up, run_id))
+
+    def _give_up(self, run_id: UUID) -> None:
+        if self._runs.end(run_id) is not None:
+            self._tally.add("incomplete")
 
     def _is_answer(self, kind: str, name: str | None) -> bool:
         if self._level == "llm":
@@ -240,18 +249,19 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
             self._warn(kind_of(error), f"An answer was not scored: {type(error).__name__}: {error}", error)
 
     def _submit(self, run: OpenRun, outputs: Any) -> bool:
-        exchange = read_answer(self._reader, run.inputs, outputs, run.documents)
+        exchange = self._conversations.new_answer(self._reader, run, outputs)
         if exchange is None:
             return False
-        response_id = getattr(last_message(outputs), "id", None) or run.response_id
+        response_id = getattr(written_message(outputs), "id", None) or run.response_id
         metadata = run.metadata if response_id is None else {**run.metadata, "response_id": response_id}
         self._scorer.submit(**exchange, name=run.name, tags=run.tags, metadata=metadata)
         return True
 
 
-def _trace_id(run_id: UUID, parent_run_id: UUID | None) -> dict[str, str]:
-    """The trace that the run belongs to: its own when it is a root, else what LangSmith's tracing knows."""
+def _ids(run_id: UUID, parent_run_id: UUID | None) -> dict[str, str]:
+    """The run, and the trace it belongs to: its own when it is a root, else what LangSmith's tracing knows."""
+    run = str(run_id)
     if parent_run_id is None:
-        return {"trace_id": str(run_id)}
+        return {"run_id": run, "trace_id": run}
     tree = get_current_run_tree()
-    return {} if tree is None else {"trace_id": str(tree.trace_id)}
+    return {"run_id": run} if tree is None else {"run_id": run, "trace_id": str(tree.trace_id)}

@@ -16,12 +16,15 @@ from pi_integrations.langchain.messages import Turn, read_turns
 from pi_integrations.langchain.texts import Key, Side, plain_text, select
 from pi_integrations.models import compose_llm_input
 
-__all__ = ["EXTRAS", "Exchange", "ExchangeReader"]
+__all__ = ["EXTRAS", "INPUT_NAMES", "Exchange", "ExchangeReader"]
 
 EXTRAS = ("context", "contexts", "system_prompt", "history", "kwargs")
 """What `ExchangeReader.read` takes by keyword."""
 
-_INPUTS = Side("inputs", "input_key", "user", ("llm_input", "input", "question", "query"))
+INPUT_NAMES = ("llm_input", "input", "question", "query")
+"""Usual names of what an application is asked."""
+
+_INPUTS = Side("inputs", "input_key", "user", INPUT_NAMES)
 _OUTPUTS = Side("outputs", "output_key", "assistant", ("llm_output", "output", "answer", "response"))
 _REFERENCE = Side("reference_outputs", "reference_key", "assistant", (*_OUTPUTS.names, "reference"))
 

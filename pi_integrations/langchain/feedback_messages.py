@@ -21,8 +21,16 @@ def without_feedback(messages: Sequence[Any]) -> list[Any]:
     """`messages` without those notes and the drafts they are about: the conversation as the user knows it."""
     kept: list[Any] = []
     for message in messages:
-        if not is_feedback(message):
+        if is_feedback(message):
+            _drop_draft(kept)
+        else:
             kept.append(message)
-        elif kept:
-            kept.pop()
     return kept
+
+
+def _drop_draft(messages: list[Any]) -> None:
+    """Takes the draft off the end, unless a summary took its place; a structured one is a call with its reply."""
+    reply = bool(messages) and getattr(messages[-1], "type", None) == "tool"
+    draft = messages[-2:] if reply else messages[-1:]
+    if draft and getattr(draft[0], "type", None) == "ai":
+        del messages[-len(draft) :]

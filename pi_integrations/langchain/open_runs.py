@@ -30,6 +30,7 @@ class OpenRun:
         metadata: Its metadata, with the ids that scores carry.
         documents: What retrievers inside it found so far.
         response_id: Id of the last message that a model inside it wrote.
+        has_written: Whether a model inside it wrote anything.
         inner: The runs open inside it, itself included.
     """
 
@@ -40,6 +41,7 @@ class OpenRun:
     metadata: Mapping[str, Any]
     documents: list[Any] = field(default_factory=list)
     response_id: str | None = None
+    has_written: bool = False
     inner: set[UUID] = field(default_factory=set)
 
 

@@ -7,53 +7,148 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from pi_integrations.langchain.contexts import find_contexts
-from pi_integrations.langchain.exchange import Exchange, ExchangeReader
+from pi_integrations.errors import PiUsageError
+from pi_integrations.langchain.contexts import CONTEXT_KEYS, find_contexts
+from pi_integrations.langchain.exchange import INPUT_NAMES, Exchange, ExchangeReader
 from pi_integrations.langchain.feedback_messages import without_feedback
 from pi_integrations.langchain.messages import is_message
+from pi_integrations.langchain.plain_answers import read_plain_answer
 from pi_integrations.langchain.state_answers import read_state_answer
+from pi_integrations.langchain.texts import structured_text
 from pi_integrations.models import ScoreResult
 
-__all__ = ["closed_early", "last_message", "model_output", "read_answer"]
+__all__ = ["closed_early", "is_resumed", "is_state", "last_message", "model_output", "read_answer", "written_message"]
 
+_RESUMED = "a graph was resumed, and neither this handler nor its"
+_WRITTEN = frozenset({"ai", "AIMessageChunk"})
 _ANSWERING = frozenset({"ai", "AIMessageChunk", "assistant", "tool", "ToolMessageChunk", "function"})
 
 
 def read_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: list[Any]) -> dict[str, Any] | None:
     """The exchange as arguments of `submit`; None when the run ended without an answer.
 
-    It does so in a call of tools, a prompt, scores, or nothing.
+    It does so in a call of tools, a prompt, scores, documents, what it was given, or nothing.
 
     Raises:
         PiUsageError: when it is not clear what to score.
     """
     if not outputs or isinstance(outputs, ScoreResult):
         return None
-    if reader.output_key is None and not _is_answer(last_message(outputs)):
+    parts = read_plain_answer(reader, inputs, outputs, documents)
+    if parts is None:
+        parts = _read_answer(reader, inputs, outputs, documents)
+    return parts if parts and parts["llm_output"].strip() else None
+
+
+def _read_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: list[Any]) -> dict[str, Any] | None:
+    if _adds_nothing(reader, inputs, outputs):
         return None
-    parts = _of_state(reader, inputs, outputs) if _is_state(outputs) else _of_run(reader, inputs, outputs, documents)
-    return parts if parts["llm_output"].strip() else None
+    if is_state(outputs) and not outputs["messages"] and reader.output_key is None:
+        return None
+    if reader.output_key is None and (_are_documents(outputs) or not _is_answer(last_message(outputs))):
+        return None
+    return _of_state(reader, inputs, outputs) if is_state(outputs) else _of_run(reader, inputs, outputs, documents)
 
 
-def _is_state(outputs: Any) -> bool:
+def is_resumed(inputs: Any) -> bool:
+    """Whether these are no inputs: a graph that was interrupted is given a command, or nothing, and goes on."""
+    return inputs is None or (hasattr(inputs, "resume") and hasattr(inputs, "goto"))
+
+
+def _adds_nothing(reader: ExchangeReader, inputs: Any, outputs: Any) -> bool:
+    """Whether outputs only repeat inputs and add passages, as those of a graph that was interrupted early."""
+    if not isinstance(inputs, Mapping) or not isinstance(outputs, Mapping) or inputs is outputs:
+        return False
+    return all(
+        (name in inputs and _is_same(inputs[name], value)) or _is_context(reader, name, value)
+        for name, value in outputs.items()
+    )
+
+
+def _is_context(reader: ExchangeReader, name: str, value: Any) -> bool:
+    return name in (*CONTEXT_KEYS, reader.context_key) or _are_documents(value)
+
+
+def _is_same(first: Any, second: Any) -> bool:
+    return first is second or (isinstance(first, str) and isinstance(second, str) and first == second)
+
+
+def _are_documents(outputs: Any) -> bool:
+    return isinstance(outputs, list) and bool(outputs) and hasattr(outputs[0], "page_content")
+
+
+def is_state(outputs: Any) -> bool:
+    """Whether these are an agent's or a graph's state, with all the messages in it."""
     return isinstance(outputs, dict) and isinstance(outputs.get("messages"), list)
 
 
 def _of_state(reader: ExchangeReader, inputs: Any, outputs: dict[str, Any]) -> dict[str, Any]:
     """The messages say what tools, and retrievers behind them, returned."""
     messages = without_feedback(outputs["messages"])
+    if is_resumed(inputs):
+        inputs = None if any(map(_is_users, messages)) else _asked_in(outputs) or None
+    structured = outputs.get("structured_response")
+    if structured is not None and reader.output_key is None:
+        messages = _with_structured(messages, structured)
     has_keys = reader.input_key or reader.output_key or reader.context_key
-    if not has_keys and find_contexts(inputs, outputs, None) is None:
+    is_plain = (inputs is None or isinstance(inputs, Mapping)) and not has_keys
+    if is_plain and find_contexts(inputs, outputs, None) is None:
         parts = read_state_answer(inputs, messages)
         if parts is not None:
             return parts
-    inputs = inputs if isinstance(inputs, Mapping) else None  # a resumed graph is given a command
     return _texts(reader.read(inputs, {**outputs, "messages": messages}))
 
 
-def _of_run(reader: ExchangeReader, inputs: Any, outputs: Any, documents: list[Any]) -> dict[str, Any]:
+def _with_structured(messages: list[Any], structured: Any) -> list[Any]:
+    """`messages` that end in the structured answer, in the place of what stands for it there.
+
+    That is the model's last message, or LangChain's reply to its call of the tool that takes the answer, which comes
+    before what other tools reply to that message.
+    """
+    last = len(messages) - 1
+    written = next((i for i in range(last, -1, -1) if getattr(messages[i], "type", None) in _WRITTEN), last)
+    stand_in = min(written + 1, last)
+    kept = [message for position, message in enumerate(messages) if position != stand_in]
+    return [*kept, ("assistant", structured_text(structured))]
+
+
+def _of_run(reader: ExchangeReader, inputs: Any, outputs: Any, documents: list[Any]) -> dict[str, Any] | None:
+    if inputs is not None and is_resumed(inputs) and not isinstance(outputs, Mapping):
+        raise PiUsageError(f"{_RESUMED} outputs say what it was asked; resume it with the handler that saw it begin")
+    if is_resumed(inputs) and isinstance(outputs, Mapping) and not is_message(outputs):
+        inputs, outputs = _of_resumed(reader, outputs)
+        if not outputs:
+            return None
     found = not documents or find_contexts(inputs, outputs, reader.context_key) is not None
     return _texts(reader.read(inputs, outputs, contexts=None if found else documents))
+
+
+def _of_resumed(reader: ExchangeReader, state: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What a resumed graph was asked, and the rest of its state, where the answer is; nothing before there is one.
+
+    Raises:
+        PiUsageError: when the state does not hold what was asked.
+    """
+    asked = _asked_in(state)
+    rest = {name: value for name, value in state.items() if name not in asked}
+    if all(_is_context(reader, name, value) for name, value in rest.items()):
+        return asked, {}
+    if reader.input_key is not None:
+        return state, rest if reader.output_key is None else state
+    if not asked:
+        raise PiUsageError(
+            f"{_RESUMED} outputs, {', '.join(map(repr, state))}, say what it was asked; resume it with the handler that"
+            " saw it begin, or pass input_key= the name of one, or a function of the outputs"
+        )
+    return asked, rest if reader.output_key is None else state
+
+
+def _asked_in(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: state[name] for name in INPUT_NAMES if name in state}
+
+
+def _is_users(message: Any) -> bool:
+    return getattr(message, "type", None) == "human"
 
 
 def _texts(exchange: Exchange) -> dict[str, Any]:
@@ -71,6 +166,15 @@ def last_message(outputs: Any) -> Any:
     elif hasattr(outputs, "to_messages"):
         outputs = outputs.to_messages()[-1]
     return outputs if is_message(outputs) else None
+
+
+def written_message(outputs: Any) -> Any:
+    """The model's message behind the answer: the last one, or the one before what a tool returned."""
+    last = last_message(outputs)
+    if getattr(last, "type", None) != "tool" or not isinstance(outputs, Mapping):
+        return last
+    written = (each for each in reversed(outputs["messages"]) if getattr(each, "type", None) in _WRITTEN)
+    return next(written, last)
 
 
 def _is_answer(message: Any) -> bool:

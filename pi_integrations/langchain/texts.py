@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic_core import PydanticSerializationError, to_json
+
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.messages import is_message
 
-__all__ = ["Key", "Side", "plain_text", "select"]
+__all__ = ["Key", "Side", "plain_text", "select", "structured_text"]
 
 Key = str | Callable[[Any], Any]
 """Name of an entry, or a function of the whole that returns the part meant."""
@@ -95,6 +97,21 @@ def plain_text(name: str, value: Any) -> str:
         raise PiUsageError(
             f"{name} holds a value of type {type(value).__name__}, neither text, nor messages, nor JSON; pass a string"
         ) from None
+
+
+def structured_text(value: Any) -> str:
+    """A structured answer as JSON: a model, a mapping, a dataclass, with whatever pydantic can write inside.
+
+    Raises:
+        PiUsageError: when it cannot be written.
+    """
+    try:
+        return plain_text("structured_response", value)
+    except PiUsageError:
+        try:
+            return to_json(value).decode()
+        except PydanticSerializationError as error:
+            raise PiUsageError(f"structured_response cannot be written as JSON: {error}") from None
 
 
 def _listed(value: Mapping[str, Any]) -> str:

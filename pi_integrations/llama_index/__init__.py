@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pi_integrations.llama_index.evaluator import PiEvaluator as PiEvaluator
     from pi_integrations.llama_index.instrumentation import PiInstrumentationHandler as PiInstrumentationHandler
     from pi_integrations.llama_index.postprocessor import PiNodePostprocessor as PiNodePostprocessor
+    from pi_integrations.llama_index.synthetic_data_reader import PiSyntheticDataReader as PiSyntheticDataReader
 
 _HOMES = {
     "AnswerCounts": "answers",
@@ -23,6 +24,7 @@ _HOMES = {
     "PiEvaluator": "evaluator",
     "PiInstrumentationHandler": "instrumentation",
     "PiNodePostprocessor": "postprocessor",
+    "PiSyntheticDataReader": "synthetic_data_reader",
 }
 
 __all__ = sorted(_HOMES)

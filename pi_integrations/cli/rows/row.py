@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,10 +42,17 @@ class Row:
     error: str | None = None
 
 
-def row_of(record: Record, named: Mapping[str, str], *, labelled: bool) -> Row:
+def row_of(
+    record: Record,
+    named: Mapping[str, str],
+    *,
+    labelled: bool,
+    needed: Sequence[str] = ("llm_input", "llm_output"),
+) -> Row:
     """The row in `record`; `named` gives the column of each of `FIELDS`. What cannot be read becomes its `error`.
 
-    A column that merely happens to be called `label` may hold anything; with `labelled` it must hold labels.
+    A column that merely happens to be called `label` may hold anything; with `labelled` it must hold labels. A text
+    that is not `needed` is empty where it is missing.
     """
     if record.error:
         return Row(record.number, error=record.error)
@@ -55,8 +62,8 @@ def row_of(record: Record, named: Mapping[str, str], *, labelled: bool) -> Row:
         return Row(
             number=record.number,
             id=_id(values.get(named["id"])),
-            llm_input=_text(values, "llm_input", named),
-            llm_output=_text(values, "llm_output", named),
+            llm_input=_text(values, "llm_input", named, needed),
+            llm_output=_text(values, "llm_output", named, needed),
             label=values.get(named["label"]),
             positive=_positive(values.get(named["label"]), labelled=labelled),
             extra={name: value for name, value in values.items() if name not in named.values()},
@@ -74,8 +81,10 @@ def _positive(label: object, *, labelled: bool) -> bool | None:
         return None
 
 
-def _text(values: Mapping[str, Any], name: str, named: Mapping[str, str]) -> str:
+def _text(values: Mapping[str, Any], name: str, named: Mapping[str, str], needed: Sequence[str]) -> str:
     column = named[name]
+    if name not in needed and values.get(column) is None:
+        return ""
     if column not in values:
         found = ", ".join(map(repr, list(values)[:20])) or "nothing"
         raise ValueError(f"{column} is missing (found: {found}); add it, or name your column with --column {name}=NAME")

@@ -1,8 +1,11 @@
-"""From what an operator wrote to a judge: `baseline`, `chat:PROVIDER:MODEL`, `local:PATH_OR_NAME`, or an object."""
+"""From what an operator wrote to a judge: `baseline`, `chat:PROVIDER:MODEL`, `local:PATH_OR_NAME`,
+`object:MODULE:NAME`, or an object.
+"""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Any
 
 from pi_integrations.engine.judges.protocol import Judge
@@ -10,7 +13,7 @@ from pi_integrations.errors import PiUsageError
 
 __all__ = ["choose_judge"]
 
-_WAYS = "give baseline, chat:PROVIDER:MODEL, local:PATH_OR_NAME, a LangChain chat model, or a Judge"
+_WAYS = "give baseline, chat:PROVIDER:MODEL, local:PATH_OR_NAME, object:MODULE:NAME, a LangChain chat model, or a Judge"
 
 
 def choose_judge(judge: Any) -> Judge:
@@ -21,7 +24,7 @@ def choose_judge(judge: Any) -> Judge:
         ImportError: when its extra is not installed; the message gives the pip command.
     """
     if isinstance(judge, str):
-        return _named(judge)
+        return _imported(judge) if judge.startswith("object:") else _named(judge)
     if _is_chat_model(judge):
         from pi_integrations.engine.judges.chat_model import ChatModelJudge
 
@@ -46,6 +49,22 @@ def _named(name: str) -> Judge:
 
         return LocalJudge(rest)
     raise PiUsageError(f"judge is {name!r}; {_WAYS}")
+
+
+def _imported(name: str) -> Judge:
+    module, _, attribute = name.removeprefix("object:").partition(":")
+    if not module or not attribute.isidentifier():
+        raise PiUsageError(f"judge is {name!r}; {_WAYS}")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise PiUsageError(f"judge {name} cannot be imported: {error}") from None
+    # A class or a function makes one.
+    is_judge = not isinstance(found, type) and (isinstance(found, Judge) or _is_chat_model(found))
+    made = found if is_judge or not callable(found) else found()
+    if isinstance(made, str):
+        raise PiUsageError(f"judge {name} is a str; {_WAYS}")
+    return choose_judge(made)
 
 
 def _is_chat_model(judge: Any) -> bool:

@@ -2,68 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import uuid4
 
-from langchain.agents.middleware import hook_config
+from langchain.agents.middleware import ExtendedModelResponse, ModelRequest, ModelResponse, hook_config
 from langchain_core.messages import AnyMessage, RemoveMessage
 from langgraph.runtime import Runtime
 
 from pi_integrations.langchain.feedback_messages import without_feedback
 from pi_integrations.langchain.middleware.base import ScoreMiddleware, better, is_final
-from pi_integrations.langchain.middleware.state import PiScoreReport, PiScoreState, RetryBook
+from pi_integrations.langchain.middleware.carried import with_update
+from pi_integrations.langchain.middleware.state import Draft, PiScoreState, RetryBook
 from pi_integrations.models import ScoreResult
 
 __all__ = ["AfterAgentHooks"]
 
-_NEW = RetryBook(turn="", retries=0, best=None)
-
 
 class AfterAgentHooks(ScoreMiddleware):
-    """The hooks after an agent, sync and async."""
+    """The hooks after an agent, sync and async, and those that tell the model's answers from other messages."""
 
-    def before_agent(self, state: PiScoreState, runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """A run of the agent begins with all its retries, whatever was asked before."""
-        return self.update(_NEW)
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ExtendedModelResponse[Any]:
+        """The response as it is; which message is the model's answer is remembered."""
+        return self._remembered(request, handler(request))
 
-    async def abefore_agent(self, state: PiScoreState, runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """`before_agent`, awaited."""
-        return self.update(_NEW)
-
-    def book(self, state: Any, messages: Sequence[AnyMessage]) -> RetryBook:
-        """What is remembered of this run; by no message's id, for a summary may take the user's message away."""
-        book: RetryBook = state.get("pi_retries", {}).get(self.name) or _NEW
-        return book
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ExtendedModelResponse[Any]:
+        """`wrap_model_call`, awaited."""
+        return self._remembered(request, await handler(request))
 
     @hook_config(can_jump_to=["model"])
     def after_agent(self, state: PiScoreState, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """The scores, or a note to the model and a jump back to it; nothing when there is no answer."""
+        if not self._has_answered(state):
+            return self._without_answer(state)
         talk = without_feedback(state["messages"])
-        if not talk or not is_final(talk[-1]):
-            return None
         return self._outcome(state, self.score(talk[:-1], talk[-1]))
 
     @hook_config(can_jump_to=["model"])
     async def aafter_agent(self, state: PiScoreState, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """`after_agent`, awaited."""
+        if not self._has_answered(state):
+            return self._without_answer(state)
         talk = without_feedback(state["messages"])
-        if not talk or not is_final(talk[-1]):
-            return None
         return self._outcome(state, await self.ascore(talk[:-1], talk[-1]))
 
-    def _outcome(self, state: PiScoreState, result: ScoreResult | Exception) -> dict[str, Any]:
+    def _remembered(self, request: ModelRequest[Any], response: ModelResponse[Any]) -> ExtendedModelResponse[Any]:
+        last = response.result[-1] if response.result else None
+        if last is not None and last.id is None:
+            last.id = str(uuid4())
+        book = self.book(request.state)
+        written = [*book["written"], last.id] if last is not None and last.id and is_final(last) else book["written"]
+        return with_update(response, self.update({**book, "written": written}))
+
+    def _has_answered(self, state: PiScoreState) -> bool:
+        """Whether the last message is the model's answer, and not another middleware's, as when a limit is reached."""
         messages = state["messages"]
-        book = self.book(state, messages)
-        report = self.report(result, book, messages[-1].id)
-        best = better(book["best"], report)
-        if self.is_settled(report, book):
-            update = self.update(book, {**best, "drafts": report["drafts"]})
-            return {**update, "messages": _after(messages, best)}
+        return bool(messages) and is_final(messages[-1]) and messages[-1].id in self.book(state)["written"]
+
+    def _without_answer(self, state: PiScoreState) -> dict[str, Any] | None:
+        """The best draft, where the agent was stopped before the model could write another one."""
+        book, messages = self.book(state), state["messages"]
+        best = _remaining(book["best"], messages)
+        if best is None or not is_final(messages[-1]):
+            return None
+        return self._settled(state, book, best)
+
+    def _outcome(self, state: PiScoreState, result: ScoreResult | Exception) -> dict[str, Any]:
+        book = self.book(state)
+        draft = self._draft(state, result)
+        best = _better(_remaining(book["best"], state["messages"]), draft)
+        if self.is_settled(draft["report"], book):
+            return self._settled(state, book, best)
         update = self.update({**book, "retries": book["retries"] + 1, "best": best})
-        return {**update, "messages": [self.note(report)], "jump_to": "model"}
+        return {**update, "messages": [self.note(draft["report"])], "jump_to": "model"}
+
+    def _draft(self, state: PiScoreState, result: ScoreResult | Exception) -> Draft:
+        message_id = state["messages"][-1].id
+        others = {
+            name: report
+            for name, report in state.get("pi_scores", {}).items()
+            if name != self.name and report["message_id"] == message_id
+        }
+        report = self.report(result, self.book(state), message_id)
+        return Draft(report=report, others=others, structured=state.get("structured_response"))
+
+    def _settled(self, state: PiScoreState, book: RetryBook, best: Draft) -> dict[str, Any]:
+        """The best draft as the agent's answer: without what came after it, and with all that belongs to it."""
+        update = self.update(book, {**best["report"], "drafts": len(book["written"])})
+        late = _after(state["messages"], best)
+        if not late:
+            return update
+        scores = {**best["others"], **update["pi_scores"]}
+        structured = {"structured_response": best["structured"]} if "structured_response" in state else {}
+        messages = [RemoveMessage(id=message_id) for message_id in late]
+        return {**update, **structured, "pi_scores": scores, "messages": messages}
 
 
-def _after(messages: list[AnyMessage], best: PiScoreReport) -> list[RemoveMessage]:
-    """Removes what came after the best draft, so that it is the answer."""
-    position = next((i for i, message in enumerate(messages) if message.id == best["message_id"]), len(messages))
-    return [RemoveMessage(id=message.id or "") for message in messages[position + 1 :]]
+def _after(messages: list[AnyMessage], best: Draft) -> list[str]:
+    """Ids of the messages after the best draft."""
+    ids = [message.id or "" for message in messages]
+    return ids[ids.index(best["report"]["message_id"] or "") + 1 :]
+
+
+def _remaining(best: Draft | None, messages: list[AnyMessage]) -> Draft | None:
+    """The best draft unless its message is gone, as when a summary took its place."""
+    gone = best is None or all(message.id != best["report"]["message_id"] for message in messages)
+    return None if gone else best
+
+
+def _better(first: Draft | None, second: Draft) -> Draft:
+    if first is None or better(first["report"], second["report"]) is second["report"]:
+        return second
+    return first

@@ -9,12 +9,12 @@ from typing import Any, Literal
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.errors import GraphBubbleUp
+from langgraph.runtime import Runtime
 
 from pi_integrations.background import WarnOnce
 from pi_integrations.background.once import kind_of
 from pi_integrations.errors import PiUsageError
-from pi_integrations.langchain.exchange import ExchangeReader
-from pi_integrations.langchain.feedback_messages import is_feedback
+from pi_integrations.langchain.exchange import Exchange, ExchangeReader
 from pi_integrations.langchain.middleware.state import PiScoreReport, PiScoreState, RetryBook
 from pi_integrations.langchain.middleware.verdicts import (
     Feedback,
@@ -24,6 +24,7 @@ from pi_integrations.langchain.middleware.verdicts import (
     report_of,
 )
 from pi_integrations.langchain.scoring import Scoring
+from pi_integrations.langchain.texts import structured_text
 from pi_integrations.models import ScoreResult
 
 __all__ = ["OnScoreError", "ScoreMiddleware", "better", "is_final"]
@@ -32,6 +33,7 @@ OnScoreError = Literal["accept", "raise"]
 
 logger = logging.getLogger("pi_integrations.langchain")
 _reader = ExchangeReader()
+_NEW = RetryBook(retries=0, best=None, written=[])
 
 
 class ScoreMiddleware(AgentMiddleware[PiScoreState, Any, Any]):
@@ -67,13 +69,13 @@ class ScoreMiddleware(AgentMiddleware[PiScoreState, Any, Any]):
         return self._name
 
     def score(self, inputs: Sequence[AnyMessage], answer: Any) -> ScoreResult | Exception:
-        """The scores of `answer`, or why there are none.
+        """The scores of `answer`, a message or a structured answer, or why there are none.
 
         Raises:
             Exception: with `on_score_error="raise"`: whatever reading or scoring raised.
         """
         try:
-            return self._scoring.score(_reader.read({"messages": list(inputs)}, answer))
+            return self._scoring.score(_exchange(inputs, answer))
         except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 (accepted or raised, as asked for)
@@ -82,7 +84,7 @@ class ScoreMiddleware(AgentMiddleware[PiScoreState, Any, Any]):
     async def ascore(self, inputs: Sequence[AnyMessage], answer: Any) -> ScoreResult | Exception:
         """`score`, awaited."""
         try:
-            return await self._scoring.ascore(_reader.read({"messages": list(inputs)}, answer))
+            return await self._scoring.ascore(_exchange(inputs, answer))
         except GraphBubbleUp:
             raise
         except Exception as error:  # noqa: BLE001 (accepted or raised, as asked for)
@@ -106,19 +108,28 @@ class ScoreMiddleware(AgentMiddleware[PiScoreState, Any, Any]):
         """What the model is told about a draft that fell short."""
         return feedback_message(self._feedback, failing_questions(report, self.threshold, self._questions), self.name)
 
-    def book(self, state: Any, messages: Sequence[AnyMessage]) -> RetryBook:
-        """What is remembered about the user's last message; empty when it is a new one."""
-        asked = [each for each in messages if isinstance(each, HumanMessage) and not is_feedback(each)]
-        turn = (asked[-1].id or "") if asked else ""
-        book: RetryBook | None = state.get("pi_retries", {}).get(self.name)
-        return book if book and book["turn"] == turn else RetryBook(turn=turn, retries=0, best=None)
+    def before_agent(self, state: PiScoreState, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """A run of the agent begins with all its retries and without scores, whatever was before."""
+        return self.update(_NEW)
+
+    async def abefore_agent(self, state: PiScoreState, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """`before_agent`, awaited."""
+        return self.update(_NEW)
+
+    def book(self, state: Any) -> RetryBook:
+        """What is remembered of this run; by no message's id, for a summary may take the user's message away."""
+        book: RetryBook = state.get("pi_retries", {}).get(self.name) or _NEW
+        return book
 
     def update(self, book: RetryBook, report: PiScoreReport | None = None) -> dict[str, Any]:
-        """An update of the agent's state."""
-        update: dict[str, Any] = {"pi_retries": {self.name: book}}
-        if report is not None:
-            update["pi_scores"] = {self.name: report}
-        return update
+        """An update of the agent's state; without a report, one that takes an earlier report away."""
+        return {"pi_retries": {self.name: book}, "pi_scores": {self.name: report}}
+
+
+def _exchange(inputs: Sequence[AnyMessage], answer: Any) -> Exchange:
+    """Of a message, or of a structured answer as JSON."""
+    text = answer if isinstance(answer, AIMessage) else structured_text(answer)
+    return _reader.read({"messages": list(inputs)}, text)
 
 
 def is_final(message: Any) -> bool:

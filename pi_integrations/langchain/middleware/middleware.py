@@ -26,9 +26,9 @@ class PiScoreMiddleware(ScoreMiddleware):
     """Scores an agent's final answer, and has the model write it again until it is good enough.
 
     For `langchain.agents.create_agent`, sync and async. A draft whose total is below `threshold` goes back to the model
-    with the questions that scored low, up to `max_retries` times for one message of the user; when these are exhausted,
-    the best-scoring draft is the answer. Messages that call tools are not scored. The scores are in the agent's state
-    and its result under `pi_scores`, by the name of the middleware: a `PiScoreReport` each.
+    with the questions that scored low, up to `max_retries` times in a run of the agent; when these are exhausted, the
+    best-scoring draft is the answer. Messages that call tools are not scored. The scores are in the agent's state and
+    its result under `pi_scores`, by the name of the middleware: a `PiScoreReport` each, about the answer of this run.
 
     Streaming: an agent streamed with `stream_mode="messages"` shows the tokens of rejected drafts as they are written,
     before anybody can score them. Where users must never see a rejected draft, show them the state that comes out
@@ -38,13 +38,17 @@ class PiScoreMiddleware(ScoreMiddleware):
     checkpoint, and do not count for `ModelCallLimitMiddleware`. With `mode="after_agent"`, the agent is sent back to
     its model when it is done: rejected drafts and notes stay in the messages up to the best one, every draft passes
     through the other middlewares and counts as a model call, and the scores do not see the agent's system prompt, which
-    is not in its state; answers given through a structured-output tool are left alone.
+    is not in its state. Answers given through a structured-output tool are left alone, and so is what the model did not
+    write, such as the message of a limit or a guardrail.
+
+    Several in one agent need names. In `model_call` mode each wraps those after it, and every draft that it asks for
+    gives them all their retries again. A subclass with hooks of its own calls those of `super()` in them.
 
     Args:
         scoring_spec: A list of questions, or a dimension spec.
         client: Either client; default: one from the environment, made at the first score.
         threshold: Total in [0, 1] from which an answer is good enough; default .5.
-        max_retries: Further drafts to ask for, 0 to score only; default 2.
+        max_retries: Further drafts to ask for in a run of the agent, 0 to score only; default 2.
         on_score_error: What to do when an answer cannot be scored, retries of the client included: `accept` it, with
             the reason under `error` in its report and logged once per kind, or `raise`; default `accept`.
         feedback: From the texts of the questions that scored low to what the model is told.

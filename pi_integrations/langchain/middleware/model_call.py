@@ -7,12 +7,11 @@ from typing import Any
 
 from langchain.agents.middleware import ExtendedModelResponse, ModelRequest, ModelResponse
 from langchain_core.messages import AnyMessage
-from langgraph.types import Command
 
 from pi_integrations.langchain.feedback_messages import without_feedback
 from pi_integrations.langchain.middleware.base import ScoreMiddleware, better, is_final
+from pi_integrations.langchain.middleware.carried import with_update
 from pi_integrations.langchain.middleware.state import PiScoreReport
-from pi_integrations.langchain.texts import plain_text
 from pi_integrations.models import ScoreResult
 
 __all__ = ["ModelCallHooks"]
@@ -52,7 +51,7 @@ class _Drafts:
     def __init__(self, middleware: ScoreMiddleware, request: ModelRequest[Any]) -> None:
         self._middleware = middleware
         self._first = self.request = request
-        self._book = middleware.book(request.state, request.messages)
+        self._book = middleware.book(request.state)
         self._best: tuple[ModelResponse[Any], PiScoreReport] | None = None
         self.wanted = True
 
@@ -63,10 +62,8 @@ class _Drafts:
         return [*([system] if system else []), *without_feedback(self._first.messages)]
 
     def answer(self, response: ModelResponse[Any]) -> Any:
-        """The structured answer as JSON, or else the message."""
-        if response.structured_response is not None:
-            return plain_text("structured_response", response.structured_response)
-        return response.result[-1]
+        """The structured answer, or else the message."""
+        return response.result[-1] if response.structured_response is None else response.structured_response
 
     def leaves_unscored(self, response: ModelResponse[Any]) -> bool:
         """Whether it is no answer: a call of tools."""
@@ -74,11 +71,11 @@ class _Drafts:
 
     def unscored(self, response: ModelResponse[Any]) -> ExtendedModelResponse[Any]:
         """The response; the retries spent so far count when the model is called again."""
-        return ExtendedModelResponse(response, Command(update=self._middleware.update(self._book)))
+        return with_update(response, self._middleware.update(self._book))
 
     def take(self, response: ModelResponse[Any], result: ScoreResult | Exception) -> None:
         """Keeps the draft when it is the best, and prepares the next request unless this settles it."""
-        report = self._middleware.report(result, self._book, response.result[-1].id)
+        report = self._middleware.report(result, self._book, _written_id(response))
         best = better(self._best and self._best[1], report)
         self._best = (response, report) if best is report else self._best
         self.wanted = not self._middleware.is_settled(report, self._book)
@@ -92,4 +89,9 @@ class _Drafts:
         assert self._best is not None
         response, report = self._best
         report = {**report, "drafts": self._book["retries"] + 1}
-        return ExtendedModelResponse(response, Command(update=self._middleware.update(self._book, report)))
+        return with_update(response, self._middleware.update(self._book, report))
+
+
+def _written_id(response: ModelResponse[Any]) -> str | None:
+    """Id of the last message that has one: LangChain's note about a structured answer has none yet."""
+    return next((message.id for message in reversed(response.result) if message.id), None)

@@ -8,7 +8,7 @@ from langchain.agents.middleware import AgentState
 from langchain.agents.middleware.types import OmitFromInput, PrivateStateAttr
 from typing_extensions import TypedDict
 
-__all__ = ["PiScoreReport", "PiScoreState", "RetryBook"]
+__all__ = ["Draft", "PiScoreReport", "PiScoreState", "RetryBook"]
 
 
 class PiScoreReport(TypedDict):
@@ -25,22 +25,38 @@ class PiScoreReport(TypedDict):
     error: str | None
     """Why it could not be scored."""
     message_id: str | None
-    """Id of the message that was scored."""
+    """Id of the message that was scored; of a structured answer by tool, of the model's call of that tool."""
+
+
+class Draft(TypedDict):
+    """An answer that may still turn out to be the best, when drafts stay in the messages."""
+
+    report: PiScoreReport
+    """How it was scored."""
+    others: dict[str, PiScoreReport]
+    """How other middlewares scored it, by their names."""
+    structured: Any
+    """The structured response that came with it."""
 
 
 class RetryBook(TypedDict):
-    """What is remembered while one turn of the conversation is answered."""
+    """What is remembered during a run of the agent."""
 
-    turn: str
-    """Id of the user's message."""
     retries: int
     """Retries spent on it."""
-    best: PiScoreReport | None
-    """Report of the best draft, when drafts stay in the messages."""
+    best: Draft | None
+    """The best draft, when drafts stay in the messages."""
+    written: list[str]
+    """Ids of the answers that came from the model."""
 
 
-def _merged(before: dict[str, Any] | None, update: dict[str, Any] | None) -> dict[str, Any]:
-    return {**(before or {}), **(update or {})}
+_Entries = dict[str, Any]
+
+
+def _merged(before: _Entries | None, update: _Entries | None) -> _Entries:
+    """Entry by entry; an update of None takes the entry away."""
+    merged = {**(before or {}), **(update or {})}
+    return {name: entry for name, entry in merged.items() if entry is not None}
 
 
 class PiScoreState(AgentState[Any]):
@@ -48,6 +64,6 @@ class PiScoreState(AgentState[Any]):
 
     # The reducer comes last, where LangGraph looks for it; it lets several middlewares write at the same step.
     pi_scores: NotRequired[Annotated[dict[str, PiScoreReport], OmitFromInput, _merged]]
-    """By the name of the middleware."""
+    """By the name of the middleware; of this run's answer, and empty until there is one."""
     pi_retries: NotRequired[Annotated[dict[str, RetryBook], PrivateStateAttr, _merged]]
     """By the name of the middleware."""

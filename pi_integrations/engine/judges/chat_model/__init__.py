@@ -7,8 +7,8 @@ try:
 except ImportError as error:
     raise ImportError('the chat judge needs LangChain: pip install "pi-integrations[chat]"') from error
 
+from pi_integrations.engine.chat_models.prices import Prices
 from pi_integrations.engine.judges.chat_model.judge import ChatModelJudge
 from pi_integrations.engine.judges.chat_model.model import chat_model_from_string
-from pi_integrations.engine.judges.chat_model.usage import Prices
 
 __all__ = ["ChatModelJudge", "Prices", "chat_model_from_string"]

@@ -13,7 +13,10 @@ from langchain_core.messages import AIMessage
 
 from pi_integrations.engine.judges.protocol import Verdict
 
-__all__ = ["ANSWERS_SCHEMA", "read_answers"]
+__all__ = ["ANSWERS_SCHEMA", "CUT_OFF", "read_answers"]
+
+CUT_OFF = "the judge model's answer was cut off at its token limit; raise max_tokens of the chat model"
+"""Reason of an answer that is not whole, in either reading."""
 
 # The explanation comes first, so that the number follows from it. No minimum or maximum: not every provider's
 # schema dialect has them, and the reader checks the range.

@@ -10,14 +10,15 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 
-from pi_integrations.engine.judges.chat_model.ending import refusal_of
-from pi_integrations.engine.judges.chat_model.failures import NoAnswer, failure_of
+from pi_integrations.engine.chat_models.ending import refusal_of
+from pi_integrations.engine.chat_models.failures import NoAnswer, failure_of
 from pi_integrations.engine.judges.chat_model.model import JudgeModel
 from pi_integrations.engine.judges.chat_model.prompt import Prompt
 from pi_integrations.engine.judges.chat_model.usage import Bill
 
 __all__ = ["Asker"]
 
+_WHO = "judge model"
 _Send = Callable[[JudgeModel, Prompt], Coroutine[Any, Any, AIMessage]]
 
 
@@ -41,7 +42,7 @@ class Asker:
 
     async def _ask(self, send: _Send, prompt: Prompt, bill: Bill) -> AIMessage:
         message = await self._send_at_accepted_temperature(send, prompt, bill)
-        if refusal := refusal_of(message):
+        if refusal := refusal_of(message, who=_WHO):
             raise NoAnswer(refusal)
         return message
 
@@ -65,7 +66,9 @@ class Asker:
                 # calls as the application's, and a handler that scores calls would score these without end.
                 message = await asyncio.create_task(send(model, prompt), context=Context())
         except Exception as error:  # noqa: BLE001 - whatever a provider raises is a reason, never a crash
-            raise self._late() if limit.expired() else failure_of(error, model.secrets) from None
+            raise (
+                self._late() if limit.expired() else failure_of(error, model.secrets, who=_WHO, reads="exchange")
+            ) from None
         bill.answered(message)
         return message
 

@@ -8,14 +8,15 @@ from dataclasses import replace
 
 from langchain_core.language_models import BaseChatModel
 
-from pi_integrations.engine.judges.chat_model.answers import read_answers
+from pi_integrations.engine.chat_models.ending import was_cut_off
+from pi_integrations.engine.chat_models.failures import NoAnswer
+from pi_integrations.engine.chat_models.prices import checked_prices
+from pi_integrations.engine.judges.chat_model.answers import CUT_OFF, read_answers
 from pi_integrations.engine.judges.chat_model.asking import Asker
 from pi_integrations.engine.judges.chat_model.choice import Reading, ReadingChoice, SettledReading
-from pi_integrations.engine.judges.chat_model.ending import CUT_OFF, was_cut_off
-from pi_integrations.engine.judges.chat_model.failures import NoAnswer
 from pi_integrations.engine.judges.chat_model.model import chat_model_from_string
 from pi_integrations.engine.judges.chat_model.prompt import PROMPT_VERSION, assemble
-from pi_integrations.engine.judges.chat_model.usage import Bill, checked_prices
+from pi_integrations.engine.judges.chat_model.usage import Bill
 from pi_integrations.engine.judges.chat_model.words import read_words, tokens_of
 from pi_integrations.engine.judges.protocol import Exchange, Verdict
 from pi_integrations.errors import PiUsageError

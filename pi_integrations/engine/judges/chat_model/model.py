@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
-from pydantic import SecretStr
 
+from pi_integrations.engine.chat_models.failures import redacted, shorten
+from pi_integrations.engine.chat_models.settings import at_temperature, secrets_of
 from pi_integrations.engine.judges.chat_model.answers import ANSWERS_SCHEMA
-from pi_integrations.engine.judges.chat_model.failures import redacted, shorten
 from pi_integrations.engine.judges.chat_model.prompt import Prompt
 from pi_integrations.errors import PiUsageError
 
@@ -64,11 +64,9 @@ class JudgeModel:
 
     def at_temperature(self, temperature: float | None) -> JudgeModel:
         """The same model at this temperature; itself when that is None, in use already, or no setting of the model."""
-        settable = "temperature" in type(self._model).model_fields
-        if temperature is None or not settable or getattr(self._model, "temperature", None) == temperature:
+        copy = at_temperature(self._model, temperature)
+        if copy is self._model:
             return self
-        # `with_structured_output` takes no run-time settings along, so the setting goes into a copy of the model.
-        copy = self._model.model_copy(update={"temperature": temperature})
         return JudgeModel(copy, top_logprobs=self._top_logprobs, schema=self._schema)
 
     @property
@@ -102,8 +100,7 @@ class JudgeModel:
     @property
     def secrets(self) -> list[str]:
         """The values that must not appear in a message."""
-        held = vars(self._model).values()
-        return [value.get_secret_value() for value in held if isinstance(value, SecretStr) and value.get_secret_value()]
+        return secrets_of(self._model)
 
 
 def _structured(model: BaseChatModel) -> Runnable[Any, Any] | None:

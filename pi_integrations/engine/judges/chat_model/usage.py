@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import TypedDict
-
 from langchain_core.messages import AIMessage
 
-from pi_integrations.errors import PiUsageError
+from pi_integrations.engine.chat_models.prices import Prices, cost_usd
 from pi_integrations.models import Usage
 
-__all__ = ["Bill", "Prices", "checked_prices"]
-
-_MILLION = 1_000_000
-
-
-class Prices(TypedDict):
-    """US dollars per million tokens, each ≥ 0."""
-
-    input_per_million: float
-    output_per_million: float
-
-
-def checked_prices(prices: Mapping[str, float] | None) -> Prices | None:
-    """The prices as given.
-
-    Raises:
-        PiUsageError: when a price is missing, unknown, negative or not finite.
-    """
-    if prices is None:
-        return None
-    if set(prices) != set(Prices.__annotations__):
-        raise PiUsageError(f"prices needs the keys {', '.join(Prices.__annotations__)}; it has {', '.join(prices)}")
-    for name, price in prices.items():
-        if not (math.isfinite(price) and price >= 0):
-            raise PiUsageError(f"prices[{name!r}] is US dollars per million tokens, a number ≥ 0, not {price}")
-    return Prices(input_per_million=prices["input_per_million"], output_per_million=prices["output_per_million"])
+__all__ = ["Bill"]
 
 
 class Bill:
@@ -69,7 +40,4 @@ class Bill:
         return Usage(calls=self._calls, input_tokens=read, output_tokens=written, cost_usd=self._cost(read, written))
 
     def _cost(self, read: int, written: int) -> float | None:
-        if self._prices is None:
-            return None
-        dollars = read * self._prices["input_per_million"] + written * self._prices["output_per_million"]
-        return dollars / _MILLION
+        return None if self._prices is None else cost_usd(self._prices, read, written)

@@ -12,7 +12,8 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
-from pi_integrations.engine.judges.chat_model.ending import CUT_OFF, was_cut_off
+from pi_integrations.engine.chat_models.ending import was_cut_off
+from pi_integrations.engine.judges.chat_model.answers import CUT_OFF
 from pi_integrations.engine.judges.protocol import Verdict
 
 __all__ = ["Token", "read_words", "tokens_of", "yes_share"]

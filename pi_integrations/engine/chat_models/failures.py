@@ -1,12 +1,13 @@
-"""What a provider's exception means for a verdict: a reason without secrets, and whether asking again may help.
+"""What a provider's exception means: a reason without secrets, and whether asking again may help.
 
 Providers are told apart by what their exceptions carry and are called, so that none has to be installed.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 __all__ = ["NoAnswer", "failure_of", "redacted", "shorten"]
 
@@ -35,19 +36,31 @@ _SECRETS = re.compile(
 
 
 class NoAnswer(Exception):
-    """A call to the judge model gave nothing to read.
+    """A call to a chat model gave nothing to read.
 
     Attributes:
         reason: Why, fit to show to a client.
         retryable: Whether asking again may help.
         detail: The provider's own words without secrets; empty when there are none.
+        declined: Whether the model or its provider declined this text; another text may pass.
+        retry_after: Seconds the provider asked to wait, if it did.
     """
 
-    def __init__(self, reason: str, *, retryable: bool = False, detail: str = "") -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        retryable: bool = False,
+        detail: str = "",
+        declined: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retryable = retryable
         self.detail = detail
+        self.declined = declined
+        self.retry_after = retry_after
 
     def turns_down(self, parameter: str) -> bool:
         """Whether the request failed for good and the provider's words name this parameter."""
@@ -66,22 +79,24 @@ def redacted(text: str, secrets: Collection[str] = ()) -> str:
     return " ".join(_SECRETS.sub("[redacted]", text[:2000]).split())
 
 
-def failure_of(error: Exception, secrets: Collection[str] = ()) -> NoAnswer:
-    """The failure that `error`, raised by a chat model, stands for."""
+def failure_of(error: Exception, secrets: Collection[str] = (), *, who: str, reads: str) -> NoAnswer:
+    """The failure that `error`, raised by a chat model, stands for.
+
+    `who` names the model by its part, such as "judge model"; `reads` names what it was given, such as "exchange".
+    """
     detail = redacted(str(error), secrets)
     status = _status(error)
     told = f"{type(error).__name__}{f' (status {status})' if status else ''}: {shorten(detail)}".rstrip(": ")
     names = " ".join(kind.__name__ for kind in type(error).__mro__).casefold()
     if "lengthfinishreason" in names:
-        return NoAnswer("the judge model's answer was cut off at its token limit; raise max_tokens of the chat model")
+        return NoAnswer(f"the {who}'s answer was cut off at its token limit; raise max_tokens of the chat model")
     if "contentfilter" in names:
-        return NoAnswer(f"the judge model's provider stopped the answer ({told})", detail=detail)
+        return NoAnswer(f"the {who}'s provider stopped the answer ({told})", detail=detail, declined=True)
     if status != 429 and (_TOO_LONG.search(names) or _TOO_LONG.search(str(error))):
-        reason = (
-            f"the exchange is longer than the judge model reads; shorten it or use a model that reads more ({told})"
-        )
+        reason = f"the {reads} is longer than the {who} reads; shorten it or use a model that reads more ({told})"
         return NoAnswer(reason, detail=detail)
-    return NoAnswer(f"the judge model failed: {told}", retryable=_is_passing(error, status, names), detail=detail)
+    passing = _is_passing(error, status, names)
+    return NoAnswer(f"the {who} failed: {told}", retryable=passing, detail=detail, retry_after=_retry_after(error))
 
 
 def _is_passing(error: Exception, status: int | None, names: str) -> bool:
@@ -105,3 +120,16 @@ def _statuses(error: Exception) -> Iterator[int]:
             value = getattr(holder, field, None)
             if isinstance(value, int) and not isinstance(value, bool):
                 yield int(value)
+
+
+def _retry_after(error: Exception) -> float | None:
+    """Seconds to wait, from a `retry_after` that `error` carries or from its response's headers."""
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    told = getattr(error, "retry_after", None)
+    if told is None and isinstance(headers, Mapping):
+        told = headers.get("retry-after")
+    try:
+        seconds = float(told)  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # none, or a date
+        return None
+    return seconds if 0 <= seconds < math.inf else None

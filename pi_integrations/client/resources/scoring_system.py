@@ -1,9 +1,9 @@
-"""The API's resources, method by method: one typed request built, one call, one typed result."""
+"""`client.scoring_system`: scores for exchanges."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -76,7 +76,7 @@ class ScoringSystem:
         unscored: UnscoredPolicy | None = None,
         ordered: bool = True,
         on_progress: Callable[[Progress], None] | None = None,
-    ) -> AsyncIterator[Scored]:
+    ) -> AsyncGenerator[Scored, None]:
         """A `Scored` per row, from any iterable, in bounded memory.
 
         At most twice the client's `max_concurrency` rows are read ahead of the one yielded. Identical exchanges in
@@ -107,7 +107,7 @@ class ScoringSystem:
             async for scored in stream:
                 yield scored
         finally:
-            await stream.aclose()  # type: ignore[attr-defined]
+            await stream.aclose()
 
 
 def _request(

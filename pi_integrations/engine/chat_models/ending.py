@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 from langchain_core.messages import AIMessage
 
-__all__ = ["CUT_OFF", "refusal_of", "was_cut_off"]
-
-CUT_OFF = "the judge model's answer was cut off at its token limit; raise max_tokens of the chat model"
+__all__ = ["refusal_of", "was_cut_off"]
 
 # Names of the same two endings at different providers.
 _REASON_FIELDS = ("finish_reason", "stop_reason", "done_reason", "stopReason")
@@ -24,12 +22,12 @@ def was_cut_off(message: AIMessage) -> bool:
     return bool(_reasons(message) & _CUT)
 
 
-def refusal_of(message: AIMessage) -> str | None:
+def refusal_of(message: AIMessage, *, who: str) -> str | None:
     """Why there is no answer, when the model declined or a content filter stopped it; else None."""
     if message.additional_kwargs.get("refusal") or any(_is_refusal(block) for block in _blocks(message)):
-        return "the judge model refused to answer"
+        return f"the {who} refused to answer"
     if blocked := sorted(_reasons(message) & _BLOCKED):
-        return f"the judge model's provider stopped the answer ({blocked[0]})"
+        return f"the {who}'s provider stopped the answer ({blocked[0]})"
     return None
 
 

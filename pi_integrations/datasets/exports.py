@@ -1,0 +1,106 @@
+"""Rows as tables of other libraries, each imported when it is asked for."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from pi_integrations.datasets.row import Row
+from pi_integrations.errors import PiUsageError
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas
+
+__all__ = ["to_huggingface", "to_langsmith", "to_pandas"]
+
+_EXAMPLES_AT_A_TIME = 100
+# Example ids are made of row ids under this namespace.
+_NAMESPACE = uuid.UUID("8f6f0a4c-9d56-4d0e-9a53-6f3d1c9f2b7e")
+
+
+def to_pandas(rows: Iterable[Row]) -> pandas.DataFrame:
+    """A data frame of the rows; see `PiDataset.to_pandas`."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise _missing("to_pandas", error) from error
+    return pandas.DataFrame([row.as_dict() for row in rows])
+
+
+def to_huggingface(rows: Iterable[Row], *, streaming: bool) -> datasets.Dataset | datasets.IterableDataset:
+    """A dataset of the rows; see `PiDataset.to_huggingface`."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise _missing("to_huggingface", error) from error
+    features = _features(datasets)
+    if streaming:
+        return datasets.IterableDataset.from_generator(_Rows(rows), features=features)
+    return datasets.Dataset.from_list([_columns(row) for row in rows], features=features)
+
+
+class _Rows:
+    """Calls for the rows anew at every iteration."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = rows
+        self._name = uuid.uuid4().hex
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The library pickles what it is given to name it; a live stream cannot be taken along for more.
+        return _taken_along, (self._name,)
+
+    def __call__(self) -> Iterator[dict[str, Any]]:
+        for row in self._rows:
+            yield _columns(row)
+
+
+def _taken_along(name: str) -> _Rows:
+    raise PiUsageError(
+        "a streaming dataset of a live job cannot be sent to another process; write it with to_jsonl and load that"
+    )
+
+
+def _features(datasets: Any) -> Any:
+    value = datasets.Value
+    question = {"question": value("string"), "score": value("float64")}
+    texts = {name: value("string") for name in ("id", "job_id", "llm_input", "llm_output")}
+    return datasets.Features(
+        {**texts, "index": value("int64"), "total_score": value("float64"), "question_scores": [question]}
+    )
+
+
+def _columns(row: Row) -> dict[str, Any]:
+    values = {"llm_output": None, "total_score": None, **row.as_dict()}
+    scores = values.pop("question_scores", None)
+    listed = None if scores is None else [{"question": key, "score": score} for key, score in scores.items()]
+    return {**values, "question_scores": listed}
+
+
+def to_langsmith(rows: Iterable[Row], client: Any, dataset_name: str) -> int:
+    """How many examples were added; see `PiDataset.to_langsmith`."""
+    if client.has_dataset(dataset_name=dataset_name):
+        dataset = client.read_dataset(dataset_name=dataset_name)
+    else:
+        dataset = client.create_dataset(dataset_name, description="Synthetic data made by a Pi job")
+    added, source = 0, iter(rows)
+    while batch := [_example(row) for row in itertools.islice(source, _EXAMPLES_AT_A_TIME)]:
+        there = client.list_examples(dataset_id=dataset.id, example_ids=[each["id"] for each in batch])
+        known = {example.id for example in there}
+        if missing := [each for each in batch if each["id"] not in known]:
+            client.create_examples(dataset_id=dataset.id, examples=missing)
+            added += len(missing)
+    return added
+
+
+def _example(row: Row) -> dict[str, Any]:
+    outputs = None if row.llm_output is None else {"llm_output": row.llm_output}
+    example_id = uuid.uuid5(_NAMESPACE, row.id)
+    return {"id": example_id, "inputs": {"llm_input": row.llm_input}, "outputs": outputs, "metadata": row.metadata}
+
+
+def _missing(what: str, error: ImportError) -> ImportError:
+    return ImportError(f"{what} needs {error.name}; run: pip install 'pi-integrations[datasets]'", name=error.name)

@@ -1,0 +1,55 @@
+"""The kinds of jobs an engine has, from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pi_integrations.engine.jobs.family import JobFamily, JobStopped, Run
+from pi_integrations.engine.scoring.service import ScoreService
+from pi_integrations.engine.settings import EngineSettings
+from pi_integrations.models.data import (
+    GENERATE_INPUTS,
+    GENERATE_PAIRS,
+    GenerateInputsRequest,
+    GeneratePairsRequest,
+    SyntheticDataStatus,
+    SyntheticInputsStatus,
+)
+
+__all__ = ["JOB_PATHS", "job_families"]
+
+JOB_PATHS = (GENERATE_PAIRS, GENERATE_INPUTS)
+_NO_GENERATOR = (
+    "this engine has no generator to make data with; start it with --generator chat:PROVIDER:MODEL, PI_ENGINE_GENERATOR"
+    " or EngineSettings(generator=...)"
+)
+
+
+def job_families(settings: EngineSettings, service: ScoreService) -> list[JobFamily[Any]]:
+    """Every family the API has; those this process cannot work on say what is missing.
+
+    Raises:
+        ImportError: when the generator needs an extra that is not installed.
+        PiUsageError: when the generator is none.
+    """
+    if settings.generator is None:
+        why = _NO_GENERATOR
+        return [
+            JobFamily(GENERATE_PAIRS, GeneratePairsRequest, SyntheticDataStatus, _nobody, "json", missing=why),
+            JobFamily(GENERATE_INPUTS, GenerateInputsRequest, SyntheticInputsStatus, _nobody, "text", missing=why),
+        ]
+    try:
+        from pi_integrations.engine.synthesis.choose import choose_generator
+        from pi_integrations.engine.synthesis.families import synthesis_families
+    except ImportError as error:
+        if (error.name or "").startswith("pi_integrations"):
+            raise
+        raise ImportError(
+            f"generating data needs {error.name}; run: pip install 'pi-integrations[synthesis]'", name=error.name
+        ) from error
+    return synthesis_families(choose_generator(settings.generator), service, prices=settings.generator_prices)
+
+
+async def _nobody(request: Any, run: Run) -> Mapping[str, Any]:
+    raise JobStopped(_NO_GENERATOR)

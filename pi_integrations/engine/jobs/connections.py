@@ -1,0 +1,84 @@
+"""Connections to the job database: SQLite in a data directory, or Postgres by URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from pi_integrations.errors import PiUsageError
+
+__all__ = ["dbos_url", "postgres_engine", "sqlite_engine"]
+
+_LOCK_SECONDS = 30
+_CONNECTIONS = 12
+# A server that vanished is noticed in seconds: by itself TCP waits a quarter of an hour.
+_WATCHFUL = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
+
+
+def sqlite_engine(data_dir: Path) -> sa.Engine:
+    """Of `jobs.sqlite` in the directory; both are made when missing, for their owner alone.
+
+    Raises:
+        PiUsageError: when they cannot be made.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in ("jobs.sqlite", "dbos.sqlite"):
+            (data_dir / name).touch(mode=0o600)
+    except OSError as error:
+        raise PiUsageError(
+            f"the data directory {data_dir} cannot be used: {error.strerror}. Give another --data-dir"
+        ) from None
+    engine = sa.create_engine(f"sqlite:///{data_dir / 'jobs.sqlite'}", connect_args={"timeout": _LOCK_SECONDS})
+    sa.event.listen(engine, "connect", _set_up_sqlite)
+    sa.event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def postgres_engine(url: str) -> sa.Engine:
+    """Of the database at that URL; nothing is asked of it yet.
+
+    Raises:
+        PiUsageError: when the URL is not one of Postgres.
+    """
+    parsed = _postgres_url(url)
+    watchful = {name: value for name, value in _WATCHFUL.items() if name not in parsed.query}
+    return sa.create_engine(
+        parsed, pool_size=_CONNECTIONS, max_overflow=0, pool_pre_ping=True, connect_args={**watchful}
+    )
+
+
+def dbos_url(url: str | None, data_dir: Path) -> str:
+    """Where DBOS keeps its own tables: beside ours on Postgres, in a file of its own with SQLite."""
+    return _postgres_url(url).render_as_string(hide_password=False) if url else f"sqlite:///{data_dir / 'dbos.sqlite'}"
+
+
+def _set_up_sqlite(connection: Any, _: Any) -> None:
+    # Transactions are begun by us: the driver's own deferred ones fail under a second writer instead of waiting.
+    connection.isolation_level = None
+    # FULL: an answer that was paid for survives a power cut too.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE")
+
+
+def _postgres_url(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except (SQLAlchemyError, ValueError):
+        parsed = None
+    if parsed is None or parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise PiUsageError("the database URL is not one of Postgres; give postgresql://USER:PASSWORD@HOST/DATABASE")
+    return parsed.set(drivername="postgresql+psycopg")

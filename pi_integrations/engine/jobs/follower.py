@@ -1,0 +1,116 @@
+"""Lines of jobs as they come, for any number of readers.
+
+One query asks for the counts of every job that somebody follows: at once when this process has written, and every few
+hundredths of a second for what other processes write. A reader fetches lines only when the counts say there are some.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from functools import partial
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from pi_integrations.engine.jobs import views
+from pi_integrations.engine.jobs.database import Database
+from pi_integrations.engine.jobs.views import Counts
+
+__all__ = ["Follower"]
+
+_POLL_SECONDS = 0.05
+_LINES_AT_A_TIME = 1000
+
+
+class Follower:
+    """Follows the streams of jobs, on one event loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._readers: dict[str, int] = {}
+        self._counts: dict[str, Counts | None] = {}
+        self._news = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._poller: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def readers(self) -> int:
+        """How many streams are being followed."""
+        return sum(self._readers.values())
+
+    def changed(self, job_id: str) -> None:
+        """Tells that this process wrote lines of a job."""
+        if job_id in self._readers:
+            self._wake.set()
+
+    async def lines(self, job_id: str, stream: str, start: int = 0) -> AsyncGenerator[list[str]]:
+        """Lines of a stream from number `start` on, some at a time, until the job has ended and all were given.
+
+        Ends early when the engine stops, and when the job is removed.
+        """
+        self._enter(job_id)
+        try:
+            while not self._closed:
+                # Taken before the counts are looked at: what changes after that sets this very event.
+                news = self._news
+                counts = self._counts.get(job_id)
+                if counts is not None and start < (counts[1] if stream == "messages" else counts[0]):
+                    if not (found := await self._fetch(job_id, stream, start)):
+                        return
+                    start += len(found)
+                    yield found
+                elif job_id in self._counts and (counts is None or counts[2].final):
+                    return
+                else:
+                    await news.wait()
+        finally:
+            self._leave(job_id)
+
+    async def _fetch(self, job_id: str, stream: str, start: int) -> list[str]:
+        """The next lines; none when they were removed, or the engine stops while the database is away."""
+        some = partial(views.some_lines, job_id=job_id, stream=stream, start=start, limit=_LINES_AT_A_TIME)
+        while not self._closed:
+            with suppress(SQLAlchemyError):
+                return await self._database.read(some, patience=1.0)
+        return []
+
+    def _enter(self, job_id: str) -> None:
+        self._readers[job_id] = self._readers.get(job_id, 0) + 1
+        # What an earlier reader saw may be old.
+        if self._readers[job_id] == 1:
+            self._counts.pop(job_id, None)
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll())
+        self._wake.set()
+
+    def _leave(self, job_id: str) -> None:
+        self._readers[job_id] -= 1
+        if not self._readers[job_id]:
+            del self._readers[job_id]
+            self._counts.pop(job_id, None)
+
+    async def _poll(self) -> None:
+        while self._readers and not self._closed:
+            self._wake.clear()
+            followed = list(self._readers)
+            # A database that is away is asked again; readers wait meanwhile.
+            with suppress(SQLAlchemyError):
+                self._tell(followed, await self._database.read(partial(views.counts, job_ids=followed)))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)
+
+    def _tell(self, followed: list[str], found: dict[str, Counts]) -> None:
+        if any(self._counts.get(job_id, ()) != found.get(job_id) for job_id in followed):
+            self._counts.update({job_id: found.get(job_id) for job_id in followed if job_id in self._readers})
+            self._news.set()
+            self._news = asyncio.Event()
+
+    async def aclose(self) -> None:
+        """Ends every stream where it is."""
+        self._closed = True
+        self._news.set()
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.wait([self._poller])

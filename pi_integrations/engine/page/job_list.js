@@ -1,0 +1,106 @@
+// The jobs the engine told of, asked for again while somebody looks.
+import { ask, Refusal, Unreachable } from "./api.js";
+import { FAMILIES } from "./families.js";
+
+const BUSY_PAUSE = 700;
+const IDLE_PAUSE = 4000;
+const OVER = ["DONE", "ERROR", "CANCELLED"];
+const WANTED = "pi-engine-wanted";
+const KEPT = 200;
+
+/** Whether a state is final. */
+export const isOver = (state) => OVER.includes(state);
+
+/** Jobs of all families, newest first; `refused` says why the engine has none, such as having no job database. */
+export class JobList extends EventTarget {
+  jobs = [];
+  refused = null;
+  loaded = false;
+  #timer = null;
+  #asking = null;
+
+  /** Asks from now on, again and again, until `rest`. */
+  watch() {
+    if (!this.#timer) this.refresh();
+  }
+
+  /** Asks no more until `watch`. */
+  rest() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  /** Forgets what another key's engine told. */
+  clear() {
+    Object.assign(this, { jobs: [], refused: null, loaded: false });
+  }
+
+  /** The job with this id, or undefined. */
+  find(family, id) {
+    return this.jobs.find((job) => job.job_id === id && job.family === family);
+  }
+
+  /** Asks now; what comes is told by a `change`. */
+  refresh() {
+    this.#asking ??= this.#refresh().finally(() => (this.#asking = null));
+    return this.#asking;
+  }
+
+  async #refresh() {
+    clearTimeout(this.#timer);
+    const began = performance.now();
+    if (!document.hidden) await this.#ask();
+    const pause = this.jobs.some((job) => !isOver(job.state)) ? BUSY_PAUSE : IDLE_PAUSE;
+    // A list that takes long is asked for seldom.
+    this.#timer = setTimeout(() => this.refresh(), Math.max(pause, 5 * (performance.now() - began)));
+  }
+
+  async #ask() {
+    try {
+      const lists = await Promise.all(FAMILIES.map(jobsOf));
+      this.jobs = lists
+        .flat()
+        .map(withNumber)
+        .sort((one, other) => (other.created ?? 0) - (one.created ?? 0));
+      this.refused = null;
+      this.loaded = true;
+    } catch (error) {
+      if (error instanceof Unreachable && this.loaded) return;
+      this.refused = error.status === 401 ? "the engine shows its jobs to those who have a key" : error.message;
+    }
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** Starts a job and gives its id; the same `key` never starts two. */
+export async function startJob(family, body, key) {
+  const headers = { "idempotency-key": key };
+  const { job_id } = await ask("POST", family.path, { body, headers });
+  const numbers = { ...wantedNumbers(), [job_id]: body[family.number] };
+  localStorage.setItem(WANTED, JSON.stringify(Object.fromEntries(Object.entries(numbers).slice(-KEPT))));
+  return job_id;
+}
+
+/** A job with how many rows it is to make: the status does not say, but this browser may have started it. */
+export function withNumber(job) {
+  return { wanted: wantedNumbers()[job.job_id], ...job };
+}
+
+function wantedNumbers() {
+  try {
+    return JSON.parse(localStorage.getItem(WANTED)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+async function jobsOf(family) {
+  try {
+    const jobs = await ask("GET", family.path);
+    return jobs.map((job) => ({ ...job, family }));
+  } catch (error) {
+    // An engine may know fewer families than this page.
+    if (error instanceof Refusal && error.status === 404) return [];
+    throw error;
+  }
+}

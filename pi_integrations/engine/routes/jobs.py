@@ -1,0 +1,190 @@
+"""The routes that every job family has below its path."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from json import loads
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.responses import Response, StreamingResponse
+
+from pi_integrations.engine.jobs.engine import JobEngine, KeyConflict
+from pi_integrations.engine.jobs.family import JobFamily
+from pi_integrations.engine.jobs.records import JobRecord, JobView
+from pi_integrations.engine.routes.answers import error_response, json_response
+from pi_integrations.errors import PiUsageError
+from pi_integrations.models.jobs import JobState
+from pi_integrations.models.lines import encode_json, encode_text
+from pi_integrations.models.problems import describe
+
+__all__ = ["job_routes"]
+
+_KEY_CHARACTERS = 255
+
+
+def job_routes(engine: JobEngine, families: Sequence[JobFamily[Any]]) -> APIRouter:
+    """Start, list, get, cancel and follow, for each family."""
+    router = APIRouter()
+    for family in families:
+        _add(router, _Family(engine, family), family)
+    return router
+
+
+def _add(router: APIRouter, handlers: _Family, family: JobFamily[Any]) -> None:
+    path = family.path
+    told: dict[int | str, dict[str, Any]] = {200: {"model": family.status}}
+    tags: list[Any] = [path.strip("/").split("/")[0]]
+    body = {"$ref": f"#/components/schemas/{family.request.__name__}"}
+    started = {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
+    add = router.add_api_route
+    add(path, handlers.start, methods=["POST"], tags=tags, response_model=None, responses=told, openapi_extra=started)
+    add(path, handlers.find, methods=["GET"], tags=tags, response_model=None)
+    add(path + "/{job_id}", handlers.get, methods=["GET"], tags=tags, response_model=None, responses=told)
+    add(path + "/{job_id}", handlers.cancel, methods=["DELETE"], tags=tags, response_model=None)
+    add(path + "/{job_id}/messages", handlers.messages, methods=["GET"], tags=tags, response_model=None)
+    if family.data is not None:
+        add(path + "/{job_id}/data", handlers.data, methods=["GET"], tags=tags, response_model=None)
+
+
+class _Family:
+    """The handlers of one family's routes."""
+
+    def __init__(self, engine: JobEngine, family: JobFamily[Any]) -> None:
+        self._engine = engine
+        self._family = family
+
+    async def start(self, request: Request) -> Response:
+        """Starts a job, and answers at once; the same `Idempotency-Key` and body answer the same job."""
+        key = request.headers.get("idempotency-key")
+        if key is not None and not (key.isprintable() and 0 < len(key) <= _KEY_CHARACTERS):
+            message = f"has {len(key)} characters; send 1 to {_KEY_CHARACTERS} printable ones"
+            return _invalid(["header", "idempotency-key"], message)
+        try:
+            body: BaseModel = self._family.request.model_validate_json(await request.body())
+        except ValidationError as error:
+            return error_response(422, describe(error, prefix=["body"]), retryable=False)
+        try:
+            view = await self._engine.submit(self._family, body, owner=_owner(request), idempotency_key=key)
+        except PiUsageError as error:
+            return _invalid(["body"], str(error))
+        except KeyConflict:
+            return error_response(409, "this Idempotency-Key started a job with another body", retryable=False)
+        except SQLAlchemyError:
+            return _away()
+        return await self._told(view)
+
+    async def find(self, request: Request, state: str | None = None) -> Response:
+        """The caller's jobs, newest first, at most 1,000: without their data, and with the last messages alone."""
+        try:
+            wanted = JobState(state) if state else None
+        except ValueError:
+            states = ", ".join(JobState)
+            return _invalid(["query", "state"], f"is {state!r}; give one of {states}")
+        try:
+            found = await self._engine.find(self._family, owner=_owner(request), state=wanted)
+            return json_response([self._status(view) for view in found])
+        except SQLAlchemyError:
+            return _away()
+
+    async def get(self, request: Request, job_id: str) -> Response:
+        """A job's status, with its data so far."""
+        try:
+            view = await self._engine.view(self._family, job_id, owner=_owner(request))
+        except SQLAlchemyError:
+            return _away()
+        return self._unknown(job_id) if view is None else await self._told(view)
+
+    async def cancel(self, request: Request, job_id: str) -> Response:
+        """Cancels a job; what it made is kept."""
+
+        async def cancel(job: JobRecord) -> Response:
+            if await self._engine.cancel(job):
+                return json_response(f"job {job_id} is cancelled")
+            return json_response(f"job {job_id} had ended already")
+
+        return await self._with_job(request, job_id, cancel)
+
+    async def messages(self, request: Request, job_id: str) -> Response:
+        """The message lines from the start, followed until the job ends."""
+        return await self._stream(request, job_id, "messages")
+
+    async def data(self, request: Request, job_id: str) -> Response:
+        """The rows from the start, one a line, followed until the job ends."""
+        return await self._stream(request, job_id, "data")
+
+    async def _stream(self, request: Request, job_id: str, stream: str) -> Response:
+        asked = request.query_params.get("start", "0")
+        if not (asked.isascii() and asked.isdecimal() and len(asked) < 10):
+            return _invalid(["query", "start"], f"is {asked[:20]!r}; give the number of the first line, from 0")
+
+        async def follow(job: JobRecord) -> Response:
+            chunks = self._chunks(job.job_id, stream, int(asked))
+            headers = {"x-pi-stream-start": asked, "cache-control": "no-store", "x-accel-buffering": "no"}
+            return StreamingResponse(chunks, media_type="text/plain; charset=utf-8", headers=headers)
+
+        return await self._with_job(request, job_id, follow)
+
+    async def _chunks(self, job_id: str, stream: str, start: int) -> AsyncIterator[bytes]:
+        async with aclosing(self._engine.follow(job_id, stream, start)) as chunks:
+            async for lines in chunks:
+                if stream == "data":
+                    lines = [_data_line(line, self._family) for line in lines]
+                yield "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+
+    async def _with_job(self, request: Request, job_id: str, answer: Any) -> Response:
+        try:
+            job = await self._engine.get(self._family, job_id, owner=_owner(request))
+            if job is None:
+                return self._unknown(job_id)
+            response: Response = await answer(job)
+            return response
+        except SQLAlchemyError:
+            return _away()
+
+    def _unknown(self, job_id: str) -> Response:
+        return error_response(404, f"no job {job_id[:64]!r} of yours at {self._family.path}", retryable=False)
+
+    async def _told(self, view: JobView) -> Response:
+        # In a thread: a job may have a hundred thousand rows.
+        return await asyncio.to_thread(self._response, view)
+
+    def _response(self, view: JobView) -> Response:
+        return json_response(self._status(view))
+
+    def _status(self, view: JobView) -> dict[str, Any]:
+        job = view.record
+        status: dict[str, Any] = {
+            "job_id": job.job_id,
+            "state": job.state.value,
+            "detailed_status": view.messages,
+            "created": job.created,
+        }
+        if self._family.data is not None:
+            status["data"] = None if view.rows is None else [loads(row) for row in view.rows]
+        if job.error is not None:
+            status["error"] = job.error
+        return {**status, **(job.progress or {}).get("status", {}), **job.result}
+
+
+def _data_line(line: str, family: JobFamily[Any]) -> str:
+    return encode_json(loads(line)) if family.data == "json" else encode_text(loads(line))
+
+
+def _owner(request: Request) -> str:
+    owner: str = request.scope.get("pi_owner", "")
+    return owner
+
+
+def _invalid(location: list[str], message: str) -> Response:
+    return error_response(422, [{"type": "value_error", "loc": location, "msg": message}], retryable=False)
+
+
+def _away() -> Response:
+    response = error_response(503, "the engine's job database is away; nothing was changed", retryable=True)
+    response.headers["retry-after"] = "2"
+    return response

@@ -1,0 +1,132 @@
+"""The two kinds of generating jobs, as the job engine runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+
+from pi_integrations.engine.chat_models.prices import checked_prices
+from pi_integrations.engine.jobs.family import JobFamily, JobStopped, Run
+from pi_integrations.engine.scoring.rubric import compile_rubric
+from pi_integrations.engine.scoring.service import ScoreService
+from pi_integrations.engine.synthesis.asking import Generator
+from pi_integrations.engine.synthesis.embedding import Embedder
+from pi_integrations.engine.synthesis.generation import Generation, Tools
+from pi_integrations.engine.synthesis.items import brief_of
+from pi_integrations.engine.synthesis.kept import Kept, Likeness
+from pi_integrations.engine.synthesis.patience import Patience
+from pi_integrations.errors import PiUsageError
+from pi_integrations.models.data import (
+    GENERATE_INPUTS,
+    GENERATE_PAIRS,
+    GenerateInputsRequest,
+    GeneratePairsRequest,
+    SyntheticDataStatus,
+    SyntheticInputsStatus,
+)
+
+__all__ = ["synthesis_families"]
+
+_Request = GeneratePairsRequest | GenerateInputsRequest
+_NO_PRICES = (
+    "max_cost_usd needs an engine that knows what its generator costs. Leave it out, or give the engine the generator's"
+    " prices in US dollars per million tokens"
+)
+
+
+def synthesis_families(
+    generator: BaseChatModel,
+    service: ScoreService | None,
+    *,
+    prices: Mapping[str, float] | None = None,
+    embeddings: Embeddings | None = None,
+    calls_at_a_time: int = 8,
+    timeout: float = 120.0,
+    patience: float = 900.0,
+    first_wait: float = 1.0,
+    barren_batches: int = 20,
+    similarity: float = 0.7,
+    cosine: float = 0.95,
+) -> list[JobFamily[Any]]:
+    """The families of `/data/generate_input_response_pairs` and `/data/generate`.
+
+    Args:
+        generator: Writes, answers and judges.
+        service: Scores the pairs of jobs with a scoring spec.
+        prices: US dollars per million tokens: `input_per_million` and `output_per_million`.
+        embeddings: Finds inputs that mean the same in other words; without it only the wording is compared.
+        calls_at_a_time: The most calls to the generator under way, over all jobs; also how many batches of a job with
+            `run_parallel_batches` are.
+        timeout: Seconds for one call.
+        patience: Seconds for which rate limits, server errors and time-outs are waited out.
+        first_wait: Seconds of the first such wait, doubled for each one after, up to a minute.
+        barren_batches: How many batches in a row may bring nothing new before a job ends.
+        similarity: Jaccard similarity of two inputs, .1 to 1, from which the later one is a near-duplicate.
+        cosine: Cosine of two inputs' embeddings, above 0 and up to 1, from which the later one is a near-duplicate.
+
+    Raises:
+        PiUsageError: when an argument is out of its range.
+    """
+    _check_numbers(calls_at_a_time=calls_at_a_time, timeout=timeout, first_wait=first_wait, barren=barren_batches)
+    likeness = Likeness(similarity, cosine)
+    Kept([], likeness, {})
+    tools = Tools(
+        generator=Generator(generator, calls_at_a_time=calls_at_a_time, timeout=timeout),
+        service=service,
+        patience=Patience(patience, first_wait),
+        prices=checked_prices(prices),
+        window=calls_at_a_time,
+        barren_batches=barren_batches,
+        likeness=likeness,
+        embedder=None if embeddings is None else Embedder(embeddings, timeout=timeout),
+    )
+    return _families(tools)
+
+
+def _families(tools: Tools) -> list[JobFamily[Any]]:
+    def check(request: _Request) -> None:
+        _check_request(request, tools)
+
+    async def work(request: _Request, run: Run) -> Mapping[str, Any]:
+        try:
+            # Another process may have taken the job in, one that knew other prices.
+            check(request)
+            return await Generation(brief_of(request), run, tools).work()
+        except PiUsageError as error:
+            raise JobStopped(str(error)) from None
+
+    pairs: JobFamily[GeneratePairsRequest] = JobFamily(
+        path=GENERATE_PAIRS,
+        request=GeneratePairsRequest,
+        status=SyntheticDataStatus,
+        work=work,
+        data="json",
+        check=check,
+    )
+    inputs: JobFamily[GenerateInputsRequest] = JobFamily(
+        path=GENERATE_INPUTS,
+        request=GenerateInputsRequest,
+        status=SyntheticInputsStatus,
+        work=work,
+        data="text",
+        check=check,
+    )
+    return [pairs, inputs]
+
+
+def _check_request(request: _Request, tools: Tools) -> None:
+    if request.max_cost_usd is not None and tools.prices is None:
+        raise PiUsageError(_NO_PRICES)
+    if isinstance(request, GeneratePairsRequest) and request.scoring_spec is not None:
+        if tools.service is None:
+            raise PiUsageError("this engine scores nothing; leave scoring_spec out")
+        compile_rubric(request.scoring_spec, None)
+
+
+def _check_numbers(**numbers: float) -> None:
+    for name, value in numbers.items():
+        if not value > 0:
+            raise PiUsageError(f"{name} is {value}; it must be above 0")

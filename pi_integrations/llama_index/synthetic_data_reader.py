@@ -1,0 +1,118 @@
+"""`PiSyntheticDataReader`: generated pairs or inputs as LlamaIndex documents, as they are made."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from typing import Any
+
+from llama_index.core.readers.base import BaseReader
+from llama_index.core.schema import Document
+
+from pi_integrations.client import AsyncPiClient, Job, PiClient, SyncJob
+from pi_integrations.client.resources import SpecLike
+from pi_integrations.datasets import PiDataset, Row
+from pi_integrations.datasets.source import Kind
+from pi_integrations.errors import PiUsageError
+
+__all__ = ["PiSyntheticDataReader"]
+
+# Ids and scores tell where a document is from; embedded or read by a model they are noise.
+_NOT_FOR_MODELS = ["job_id", "index", "total_score", "question_scores"]
+
+
+class PiSyntheticDataReader(BaseReader):
+    """Reads the rows of a synthetic-data job: one that is there already, or one it starts when first read from.
+
+    `lazy_load_data` and `astream_data` give documents one by one as the job makes them. The text of each is
+    `content_key`; its metadata are `job_id`, `index`, the other of `llm_input` and `llm_output` where there is one, and
+    with scores `total_score` and `question_scores`, which neither an embedding nor a language model gets to see.
+    Reading twice replays the same job.
+
+    Args:
+        job: What `start_job` or `job(job_id)` returned.
+        job_id: Of a job that exists, in place of `job`.
+        start: In place of both, the arguments of `start_job` for a new job.
+        kind: `pairs` or `inputs`: what a job that is named or started makes.
+        client: Reaches the service; default: a client for the endpoint in the environment.
+        content_key: `llm_input` (default) or `llm_output`: which of the two is the text.
+        format_content: Makes the text of the row instead.
+        scoring_spec: Scores every pair when it comes.
+        min_score: Lowest total, 0 to 1, of a pair that is read.
+        allow_partial: Whether a job that ended in ERROR or was cancelled just ends the reading, with a warning.
+
+    Raises:
+        PiUsageError: when the arguments do not say one job, or cannot be scored by.
+        PiJobFailed: when reading, after the last row, when the job ended in ERROR or was cancelled.
+
+    Example:
+        ```python
+        reader = PiSyntheticDataReader(client=client, start={"num_pairs_to_generate": 5, "seeds": [("Hi", "Hello!")]})
+        for document in reader.lazy_load_data():
+            print(document.metadata["index"], document.text)
+        ```
+    """
+
+    def __init__(
+        self,
+        job: Job[Any, Any] | SyncJob[Any, Any] | None = None,
+        *,
+        job_id: str | None = None,
+        start: Mapping[str, Any] | None = None,
+        kind: Kind = "pairs",
+        client: AsyncPiClient | PiClient | None = None,
+        content_key: str = "llm_input",
+        format_content: Callable[[Row], str] | None = None,
+        scoring_spec: SpecLike | None = None,
+        min_score: float | None = None,
+        allow_partial: bool = False,
+    ) -> None:
+        if content_key not in ("llm_input", "llm_output"):
+            raise PiUsageError(f"content_key is {content_key!r}; give llm_input or llm_output")
+        self.dataset = PiDataset(
+            job,
+            job_id=job_id,
+            start=start,
+            kind=kind,
+            client=client,
+            scoring_spec=scoring_spec,
+            min_score=min_score,
+            allow_partial=allow_partial,
+        )
+        self._content_key = content_key
+        self._format_content = format_content
+
+    def lazy_load_data(self, *args: Any, **load_kwargs: Any) -> Iterable[Document]:
+        """Documents as the job makes them."""
+        for row in self.dataset:
+            yield self._document(row)
+
+    async def astream_data(self) -> AsyncGenerator[Document, None]:
+        """Documents as the job makes them, on the caller's loop; LlamaIndex's own `alazy_load_data` cannot stream."""
+        rows = self.dataset.rows()
+        try:
+            async for row in rows:
+                yield self._document(row)
+        finally:
+            await rows.aclose()
+
+    async def alazy_load_data(self, *args: Any, **load_kwargs: Any) -> Iterable[Document]:
+        """All documents, once the job has ended."""
+        return await self.aload_data()
+
+    async def aload_data(self, *args: Any, **load_kwargs: Any) -> list[Document]:
+        """All documents, once the job has ended."""
+        return [document async for document in self.astream_data()]
+
+    def _document(self, row: Row) -> Document:
+        text = self._format_content(row) if self._format_content else getattr(row, self._content_key)
+        if text is None:
+            raise PiUsageError("content_key is llm_output, but a job of inputs makes none; leave it at llm_input")
+        hidden = {"id"} if self._format_content else {"id", self._content_key}
+        metadata = {key: value for key, value in row.as_dict().items() if key not in hidden}
+        return Document(
+            id_=row.id,
+            text=text,
+            metadata=metadata,
+            excluded_embed_metadata_keys=_NOT_FOR_MODELS,
+            excluded_llm_metadata_keys=_NOT_FOR_MODELS,
+        )

@@ -1,0 +1,136 @@
+"""An app run as a process of its own: behind uvicorn, or at its jobs alone."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from pi_integrations.errors import PiUsageError
+
+__all__ = ["EngineServer", "bound_sockets", "run_without_port"]
+
+Stop = Callable[[int, FrameType | None], Any]
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+class EngineServer(uvicorn.Server):
+    """Serves an app that `create_app` made, lifespan included, until SIGINT or SIGTERM; a second SIGINT is not waited
+    out.
+
+    To stop, it takes no more connections, ends the streams that clients follow (they come back for the rest), finishes
+    the requests in flight, and then ends the app's lifespan, in which jobs stop where they are.
+
+    Args:
+        drain_seconds: How long requests in flight are waited for.
+        on_started: Called once requests are taken.
+        config: See `uvicorn.Config`.
+    """
+
+    def __init__(self, app: FastAPI, *, drain_seconds: float, on_started: Callable[[], None], **config: Any) -> None:
+        drain = int(drain_seconds)
+        super().__init__(
+            uvicorn.Config(app, lifespan="off", timeout_graceful_shutdown=drain, server_header=False, **config)
+        )
+        self._app = app
+        self._on_started = on_started
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serves on `sockets`; what goes wrong in the lifespan is raised as it is."""
+        async with _running(self._app, self.handle_exit):
+            await super().serve(sockets)
+
+    def capture_signals(self) -> Any:
+        """Nothing: signals are handled as long as the lifespan, which uvicorn's own handlers would cut short."""
+        return nullcontext()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes requests from now on."""
+        await super().startup(sockets)
+        self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends the streams, and then what uvicorn ends."""
+        if self._app.state.end_streams is not None:
+            await self._app.state.end_streams()
+        await super().shutdown(sockets)
+
+
+async def run_without_port(app: FastAPI, on_started: Callable[[], None]) -> None:
+    """Runs the lifespan of an app that `create_app` made until SIGINT or SIGTERM: its jobs, and nothing else."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    async with _running(app, lambda number, frame: loop.call_soon_threadsafe(stop.set)):
+        on_started()
+        await stop.wait()
+
+
+@asynccontextmanager
+async def _running(app: FastAPI, stop: Stop) -> AsyncIterator[None]:
+    """The app's lifespan; once it has started, and until it has ended, SIGINT and SIGTERM call `stop`."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(app.router.lifespan_context(app))
+        with _signals(stop):
+            yield
+            await stack.aclose()
+
+
+@contextmanager
+def _signals(stop: Stop) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def bound_sockets(host: str, port: int) -> list[socket.socket]:
+    """Sockets bound to every address of `host`, to the first one when `port` is 0; until they are served, connections
+    are refused.
+
+    Raises:
+        PiUsageError: when an address is taken, or is none of this machine.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+        return _bound(addresses if port else addresses[:1])
+    except OSError as error:
+        raise PiUsageError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; give another --host or --port"
+        ) from None
+
+
+def _bound(addresses: Sequence[tuple[int, Any]]) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    for number, (family, address) in enumerate(addresses, start=1):
+        made = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            if os.name == "posix":
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            made.bind(address)
+        except OSError as error:
+            made.close()
+            # A name may stand for addresses of a family that is switched off here.
+            if error.errno in _ABSENT and (sockets or number < len(addresses)):
+                continue
+            for each in sockets:
+                each.close()
+            raise
+        sockets.append(made)
+    return sockets

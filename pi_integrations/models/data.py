@@ -1,0 +1,163 @@
+"""The synthetic-data jobs' bodies and statuses: `/data/generate_input_response_pairs` and `/data/generate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, StringConstraints, model_validator
+
+from pi_integrations.models.jobs import JobStatus
+from pi_integrations.models.scores import ScoreResult
+from pi_integrations.models.specs import ScoringSpec
+
+__all__ = [
+    "GENERATE_INPUTS",
+    "GENERATE_PAIRS",
+    "ExplorationMode",
+    "GenerateInputsRequest",
+    "GeneratePairsRequest",
+    "GenerationFigures",
+    "InputResponsePair",
+    "SyntheticDataStatus",
+    "SyntheticInputsStatus",
+]
+
+GENERATE_PAIRS = "/data/generate_input_response_pairs"
+GENERATE_INPUTS = "/data/generate"
+_MAX_ITEMS = 100_000
+_Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class ExplorationMode(StrEnum):
+    """How far generated items may stray from the seeds."""
+
+    CONSERVATIVE = "CONSERVATIVE"
+    BALANCED = "BALANCED"
+    CREATIVE = "CREATIVE"
+    ADVENTUROUS = "ADVENTUROUS"
+
+
+class InputResponsePair(BaseModel):
+    """An input and the response to it: a seed, or a generated pair."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    llm_input: str
+    """What the application is asked."""
+    llm_output: str
+    """What it answers."""
+    scores: ScoreResult | None = None
+    """The pair's scores, when the job had a scoring spec; an addition of this engine."""
+
+
+class _GenerateRequest(BaseModel):
+    """What both kinds of generation share."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    exploration_mode: ExplorationMode = ExplorationMode.BALANCED
+    """How far items may stray from the seeds."""
+    run_parallel_batches: bool = False
+    """Whether several batches are generated at a time."""
+    max_cost_usd: float | None = Field(default=None, gt=0)
+    """Stops the job cleanly before its model calls cost more, in US dollars; needs an engine that knows prices."""
+    webhook_url: HttpUrl | None = None
+    """Told when the job ends; only hosts that the engine's operator allowed."""
+
+
+class GeneratePairsRequest(_GenerateRequest):
+    """The body of `POST /data/generate_input_response_pairs`."""
+
+    num_pairs_to_generate: int = Field(ge=1, le=_MAX_ITEMS)
+    """How many new pairs to make, 1 to 100,000."""
+    seeds: list[InputResponsePair]
+    """Pairs to start from; may be empty, and then they are invented from the description and the system prompt."""
+    application_description: str | None = None
+    """What the application does."""
+    system_prompt: str | None = None
+    """The application's own system prompt; when given, it answers the generated inputs."""
+    batch_size: int = Field(default=5, ge=1, le=10)
+    """Pairs asked of the model in one call, 1 to 10."""
+    num_shots: int = Field(default=5, ge=0, le=50)
+    """Example pairs shown to the model in one call, 0 to 50."""
+    scoring_spec: ScoringSpec | None = None
+    """Judges each pair, in place of the generator's own good-or-bad call."""
+    min_score: float | None = Field(default=None, ge=0, le=1)
+    """Lowest total score a pair may have; needs `scoring_spec`. Default .5 when there is a spec."""
+
+    @model_validator(mode="after")
+    def _min_score_has_a_spec(self) -> Self:
+        if self.min_score is not None and self.scoring_spec is None:
+            raise ValueError("min_score needs a scoring_spec to score with; give one, or leave min_score out")
+        return self
+
+
+class GenerateInputsRequest(_GenerateRequest):
+    """The body of `POST /data/generate`."""
+
+    num_inputs_to_generate: int = Field(ge=1, le=_MAX_ITEMS)
+    """How many new inputs to make, 1 to 100,000."""
+    seeds: list[_Text]
+    """Inputs to start from; may be empty, and then they are invented from the description."""
+    application_description: str | None = None
+    """What the application does."""
+    batch_size: int = Field(default=10, ge=1, le=125)
+    """Inputs asked of the model in one call, 1 to 125."""
+    num_shots: int = Field(default=10, ge=0, le=50)
+    """Example inputs shown to the model in one call, 0 to 50."""
+
+
+class GenerationFigures(BaseModel):
+    """How a generation is going: an addition of this engine to the status."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    accepted: int = 0
+    """Items kept."""
+    bad: int = 0
+    """Items the critic, or the scoring spec, turned down."""
+    similar: int = 0
+    """Items turned down as near-duplicates."""
+    malformed: int = 0
+    """Items the model wrote in no readable form."""
+    batches: int = 0
+    """Calls for a batch of items that were answered and dealt with."""
+    temperature: float | None = None
+    """Sampling temperature of the last batch."""
+    distinct_2: float | None = None
+    """Distinct word pairs among all word pairs of the items kept, 0 to 1; higher is more diverse."""
+    self_bleu: float | None = None
+    """Mean BLEU of an item against the others, 0 to 1; lower is more diverse. Over a sample: see `computed_on`."""
+    mean_pairwise_similarity: float | None = None
+    """Mean Jaccard similarity of pairs of items, 0 to 1; lower is more diverse. Over a sample: see `computed_on`."""
+    computed_on: dict[str, Any] | None = None
+    """How many items and pairs the diversity figures were computed on."""
+    input_tokens: int | None = None
+    """Tokens the model read; None when its provider does not say."""
+    output_tokens: int | None = None
+    """Tokens the model wrote; None when its provider does not say."""
+    cost_usd: float | None = None
+    """What the calls cost in US dollars; None without prices."""
+
+
+class SyntheticDataStatus(JobStatus):
+    """A job that generates pairs."""
+
+    data: list[InputResponsePair] | None = None
+    """The pairs so far, in the order they were made; None in a list of jobs."""
+    figures: GenerationFigures | None = None
+    """How it is going; an addition of this engine."""
+    stopped: str | None = None
+    """Why it is DONE with fewer items than asked for, such as `max_cost_usd`; an addition of this engine."""
+
+
+class SyntheticInputsStatus(JobStatus):
+    """A job that generates inputs."""
+
+    data: list[str] | None = None
+    """The inputs so far, in the order they were made; None in a list of jobs."""
+    figures: GenerationFigures | None = None
+    """How it is going; an addition of this engine."""
+    stopped: str | None = None
+    """Why it is DONE with fewer items than asked for, such as `max_cost_usd`; an addition of this engine."""

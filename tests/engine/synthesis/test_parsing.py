@@ -1,0 +1,110 @@
+"""Reading the list that a model was asked to write."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pi_integrations.engine.synthesis.items import Item
+from pi_integrations.engine.synthesis.parsing import read_item, read_list
+
+A, B = {"llm_input": "a", "llm_output": "1"}, {"llm_input": "b", "llm_output": "2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"Sure! Here they are:\n```json\n{json.dumps([A, B])}\n```\nAnything else?", [A, B]),
+        (json.dumps({"pairs": [A, B]}), [A, B]),
+        (f"{json.dumps(A)}\n{json.dumps(B)}", [A, B]),
+        (json.dumps(A), [A]),
+        ("<think>[1, 2] or so</think>" + json.dumps([A]), [A]),
+        ("[{'llm_input': 'a', 'llm_output': '1'}, {'llm_input': 'b', 'llm_output': '2'}]", [A, B]),
+        ('[{"llm_input": "a", "llm_output": "1",}, {"llm_input": "b", "llm_output": "2"},]', [A, B]),
+        ('[{"llm_input": "a\nb", "llm_output": "1"}]', [{"llm_input": "a\nb", "llm_output": "1"}]),
+        ('[{"llm_input": "say "hi" now", "llm_output": "1"}]', [{"llm_input": 'say "hi" now', "llm_output": "1"}]),
+        ('["she said "yes, ok", then"]', ['she said "yes, ok", then']),
+        ('[{llm_input: "a", llm_output: "1"} {"llm_input": "b", "llm_output": "2"}]', [A, B]),
+        ('[{"llm_input": "a", "llm_output": "\\d+"},]', [{"llm_input": "a", "llm_output": "\\d+"}]),
+        ('{"pairs": [{"llm_input": "a", "llm_output": "1"}, {"llm_input": "b", "llm_out', [A]),
+        ("[{'item': 1, 'good': True}]", [{"item": 1, "good": True}]),
+        ("['it's mine', 'and yours']", ["it's mine", "and yours"]),
+        ('["one", "two",]', ["one", "two"]),
+        (json.dumps([{"llm_input": "C:\\0", "llm_output": "1"}])[:-1], [{"llm_input": "C:\\0", "llm_output": "1"}]),
+        ('[["a", "b"], ["c", "d', [["a", "b"]]),
+        ("[]", []),
+    ],
+)
+def test_near_valid_json_is_mended(text: str, found: list[Any]) -> None:
+    """Whatever stands around it."""
+    assert read_list(text) == found
+
+
+@pytest.mark.parametrize("text", ["", "No.", "1. one\n2. two", "I like {braces} and [brackets].", "null", "<think>[1]"])
+def test_prose_holds_no_list(text: str) -> None:
+    """Not even where it has brackets."""
+    assert read_list(text) is None
+
+
+@given(
+    st.lists(st.fixed_dictionaries({"llm_input": st.text(), "llm_output": st.text()}), min_size=1, max_size=4),
+    st.data(),
+)
+def test_of_a_list_that_was_cut_off_the_whole_elements_are_read(
+    items: list[dict[str, str]], data: st.DataObject
+) -> None:
+    """And nothing that is not whole, wherever the cut is."""
+    text = json.dumps(items)
+    cut = data.draw(st.integers(min_value=0, max_value=len(text)))
+    found = [read_item(value, "pairs") for value in read_list(text[:cut]) or []]
+    whole = [Item(item["llm_input"].strip(), item["llm_output"].strip()) for item in items]
+    kept = [item for item in found if item is not None]
+    assert set(kept) <= set(whole)
+    if cut == len(text):
+        assert kept == [item for item in whole if item.llm_input and item.llm_output]
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=4), st.data())
+def test_of_texts_that_were_cut_off_the_whole_ones_are_read(texts: list[str], data: st.DataObject) -> None:
+    """As with objects."""
+    text = json.dumps(texts)
+    cut = data.draw(st.integers(min_value=0, max_value=len(text)))
+    assert (read_list(text[:cut]) or []) == texts[: len(read_list(text[:cut]) or [])]
+
+
+@given(st.text())
+def test_any_text_is_read_without_an_error(text: str) -> None:
+    """Also one that begins like a list."""
+    read_list(text)
+    read_list("[" + text)
+    read_list('[{"' + text)
+
+
+def test_deep_and_endless_answers_are_read_in_time() -> None:
+    """A hostile model costs no more than a moment."""
+    for text in ("[" * 100_000, '["' * 100_000, '{"a":' * 100_000, "[{'" * 50_000):
+        read_list(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "item"),
+    [
+        ({"llm_input": " a ", "llm_output": "b\n"}, "pairs", Item("a", "b")),
+        ({"llm_input": "a", "llm_output": {"total": 1}}, "pairs", Item("a", '{"total": 1}')),
+        ({"llm_input": "a"}, "pairs", None),
+        ({"llm_input": "a", "llm_output": "  "}, "pairs", None),
+        ({"llm_input": "a", "llm_output": 5}, "pairs", None),
+        ("a", "pairs", None),
+        (" a", "inputs", Item("a")),
+        ({"llm_input": "a"}, "inputs", Item("a")),
+        ("  ", "inputs", None),
+        (7, "inputs", None),
+    ],
+)
+def test_an_item_has_all_its_texts(value: Any, form: str, item: Item | None) -> None:
+    """Anything else is malformed."""
+    assert read_item(value, form) == item

@@ -1,0 +1,282 @@
+"""`PiScoreCallbackHandler` on graphs that are interrupted and resumed: one score per answer, and of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, TypedDict
+from uuid import uuid4
+
+import pytest
+from conftest import POLITE
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.func import entrypoint
+from langgraph.graph import START, StateGraph
+from langgraph.graph.message import add_messages
+from langgraph.types import Command, interrupt
+from live_models import ANSWER, look_up, says
+
+from pi_integrations.background import BackgroundScorer, MemorySink
+from pi_integrations.langchain import PiScoreCallbackHandler, RunCounts
+from pi_integrations.langchain.conversations import Conversations
+from pi_integrations.langchain.exchange import ExchangeReader
+from pi_integrations.langchain.open_runs import OpenRun
+from pi_integrations.models import compose_llm_input
+from pi_integrations.testing import ScriptedJudge, embedded
+
+ASKED: Any = {"messages": [("user", "How long?")]}
+
+
+class State(TypedDict, total=False):
+    """Of a graph without messages."""
+
+    question: str
+    documents: list[Document]
+    context: list[Document]
+    answer: str
+
+
+class Asks(AgentMiddleware[Any, Any, Any]):
+    """Asks a person what becomes of the answer."""
+
+    def after_agent(self, state: Any, runtime: Any) -> Any:
+        """The person may put another text in its place."""
+        text = interrupt("May it go out?")
+        return {"messages": [AIMessage(text, id=state["messages"][-1].id)]} if text else None
+
+
+@pytest.fixture(scope="module")
+def scorer_and_sink() -> Iterator[tuple[BackgroundScorer, MemorySink]]:
+    sink = MemorySink()
+    with embedded(judge=ScriptedJudge(default=0.5)) as client:
+        with BackgroundScorer([{"question": POLITE}], client=client, sink=sink) as scorer:
+            yield scorer, sink
+
+
+class Thread:
+    """A conversation whose scores can be looked at."""
+
+    def __init__(self, scorer: BackgroundScorer, sink: MemorySink) -> None:
+        self._scorer, self._sink = scorer, sink
+        self._before = len(sink.scores)
+        self.watch()
+
+    def watch(self, **options: Any) -> None:
+        """With a new handler."""
+        self._handler = PiScoreCallbackHandler(self._scorer, **options)
+
+    def give(self, graph: Any, *given: Any, thread_id: str = "1") -> Any:
+        """What the graph gives for the last of these."""
+        config = {"callbacks": [self._handler], "configurable": {"thread_id": thread_id}}
+        return [graph.invoke(each, config) for each in given][-1]
+
+    @property
+    def exchanges(self) -> list[tuple[str, str]]:
+        assert self._scorer.flush(20)
+        return [(score.llm_input, score.llm_output) for score in self._sink.scores[self._before :]]
+
+    @property
+    def counts(self) -> RunCounts:
+        return self._handler.counts()
+
+
+@pytest.fixture
+def thread(scorer_and_sink: tuple[BackgroundScorer, MemorySink]) -> Thread:
+    return Thread(*scorer_and_sink)
+
+
+def guarded_agent(*answers: str | AIMessage) -> Any:
+    return create_agent(says(*answers), middleware=[Asks()], checkpointer=InMemorySaver())
+
+
+def graph(*nodes: Any) -> Any:
+    """One node after the other."""
+    builder = StateGraph(State)
+    builder.add_sequence([(f"node {number}", node) for number, node in enumerate(nodes)])
+    builder.add_edge(START, "node 0")
+    return builder.compile(checkpointer=InMemorySaver())
+
+
+def retrieve(state: State) -> State:
+    return {"documents": [Document("Repairs take a week.")]}
+
+
+def answer(state: State) -> State:
+    return {"answer": ANSWER}
+
+
+def ask_first(state: State) -> State:
+    interrupt("May I?")
+    return {}
+
+
+def test_an_agent_interrupted_after_its_answer_gives_one_score(thread: Thread) -> None:
+    """The user saw it once, however often the graph goes on; the next answer is scored again."""
+    agent = guarded_agent(ANSWER, "Good-bye.")
+    thread.give(agent, ASKED, Command(resume=""))
+    assert thread.exchanges == [("How long?", ANSWER)]
+    assert thread.counts == RunCounts(runs=2, submitted=1, unanswered=1)
+    thread.give(agent, {"messages": [("user", "Bye")]}, Command(resume=""))
+    assert [text for _, text in thread.exchanges] == [ANSWER, "Good-bye."]
+
+
+def test_an_agent_that_stops_after_its_model_gives_one_score(thread: Thread) -> None:
+    """It goes on when it is given nothing."""
+    agent = create_agent(says(ANSWER), checkpointer=InMemorySaver(), interrupt_after=["model"])
+    thread.give(agent, ASKED, None)
+    assert thread.exchanges == [("How long?", ANSWER)]
+
+
+def test_an_answer_that_a_person_rewrote_is_another_answer(thread: Thread) -> None:
+    """Though its message has the same id."""
+    thread.give(guarded_agent(ANSWER), ASKED, Command(resume="A day."))
+    assert thread.exchanges == [("How long?", ANSWER), ("How long?", "A day.")]
+
+
+def test_the_same_message_in_other_conversations_is_scored_in_each(thread: Thread) -> None:
+    """As a cache gives it, id included."""
+    agent = create_agent(says(*[AIMessage(ANSWER, id="cached")] * 3), tools=[look_up], checkpointer=InMemorySaver())
+    for number in range(3):
+        thread.give(agent, ASKED, thread_id=str(number))
+    assert thread.exchanges == [("How long?", ANSWER)] * 3
+
+
+def test_a_graph_without_messages_is_scored_once_with_what_it_was_asked(thread: Thread) -> None:
+    """Interrupted before and after its answer: neither is the question an answer, nor the command a question."""
+    asked = {"question": "How long?"}
+    thread.give(graph(ask_first, answer, ask_first), asked, Command(resume=1), Command(resume=1))
+    assert thread.exchanges == [("How long?", ANSWER)]
+    assert thread.counts == RunCounts(runs=3, submitted=1, unanswered=2)
+
+
+@pytest.mark.parametrize("found", ["documents", "context"])
+def test_what_was_retrieved_before_an_interrupt_is_no_answer(thread: Thread, found: str) -> None:
+    """On the first run and on the next."""
+
+    def search(state: State) -> Any:
+        return {found: [Document("Repairs take a week.")]}
+
+    thread.give(graph(search, ask_first, ask_first, answer), {"question": "How long?"}, Command(resume=1))
+    assert thread.counts == RunCounts(runs=2, unanswered=2)
+
+
+def test_the_answer_of_the_turn_before_is_no_answer_to_the_next(thread: Thread) -> None:
+    """It is in the state still when the graph is interrupted before it answered."""
+    thread.give(graph(ask_first, answer), {"question": "How long?"}, Command(resume=1), {"question": "How much?"})
+    assert thread.exchanges == [("How long?", ANSWER)]
+    assert thread.counts == RunCounts(runs=3, submitted=1, unanswered=2)
+
+
+def test_the_same_answer_that_a_model_wrote_again_is_scored_again(thread: Thread) -> None:
+    """Of a graph whose answers have no ids."""
+    model = says(ANSWER, ANSWER)
+    replies = graph(lambda state: {"answer": model.invoke(state["question"]).text})
+    thread.give(replies, {"question": "How long?"}, {"question": "How many days?"})
+    assert thread.exchanges == [("How long?", ANSWER), ("How many days?", ANSWER)]
+
+
+def test_keys_mean_entries_of_the_state_of_a_resumed_graph(thread: Thread) -> None:
+    """As they do before it was interrupted."""
+    thread.watch(input_key="question", output_key="answer", context_key="documents")
+    thread.give(graph(retrieve, ask_first, answer), {"question": "How long?"}, Command(resume=1))
+    assert thread.exchanges == [(compose_llm_input("How long?", contexts=["Repairs take a week."]), ANSWER)]
+    assert thread.counts == RunCounts(runs=2, submitted=1, unanswered=1)
+
+
+def test_keys_mean_entries_of_the_state_for_a_handler_that_saw_no_beginning(thread: Thread) -> None:
+    """As in another process; without keys the usual names do."""
+    interrupted = graph(ask_first, ask_first, answer)
+    thread.give(interrupted, {"question": "How long?"}, thread_id="other")
+    thread.watch(input_key=lambda state: state["question"].upper(), output_key=lambda state: "".join(state.values()))
+    thread.give(interrupted, Command(resume=1), Command(resume=1), thread_id="other")
+    thread.give(graph(ask_first, answer), {"question": "When?"}, thread_id="another")
+    assert thread.exchanges == [("HOW LONG?", f"How long?{ANSWER}")]
+
+
+def test_what_a_model_writes_after_the_answer_does_not_make_it_a_new_one(thread: Thread) -> None:
+    """As the title of the conversation, once the graph goes on."""
+    model = says("A title.")
+    named = graph(ask_first, answer, ask_first, lambda _: model.invoke("Give it a title.") and {})
+    thread.give(named, {"question": "How long?"}, Command(resume=1), Command(resume=1))
+    assert thread.exchanges == [("How long?", ANSWER)]
+
+
+def test_what_a_model_writes_before_an_interrupt_does_not_make_the_last_answer_a_new_one(thread: Thread) -> None:
+    """As a plan, in the next turn of a graph whose questions are no messages."""
+
+    class Talk(TypedDict, total=False):
+        question: str
+        messages: Annotated[list[Any], add_messages]
+
+    model = says("A plan.", "A plan.")
+    builder = StateGraph(Talk)
+    steps: Any = [("plan", lambda _: model.invoke("Plan.") and {}), ("ask", ask_first)]
+    builder.add_sequence([*steps, ("reply", lambda _: {"messages": [AIMessage(ANSWER)]})])
+    builder.add_edge(START, "plan")
+    talking = builder.compile(checkpointer=InMemorySaver())
+    thread.give(talking, {"question": "How long?"}, Command(resume=1), {"question": "When?"})
+    assert thread.counts == RunCounts(runs=3, submitted=1, unanswered=2)
+    thread.watch()
+    thread.give(talking, Command(resume=1))
+    assert thread.exchanges == [("How long?", ANSWER), ("When?", ANSWER)]
+
+
+def test_two_graphs_may_share_a_thread(thread: Thread) -> None:
+    """Each answers for itself."""
+    for name in ("first", "second"):
+        thread.give(graph(answer).with_config(run_name=name), {"question": "How long?"})
+    assert thread.exchanges == [("How long?", ANSWER)] * 2
+
+
+def silent_graph() -> Any:
+    """A graph whose outputs do not say what it was asked."""
+    builder = StateGraph(State, output_schema=TypedDict("Out", {"answer": str}))
+    builder.add_sequence([("ask", ask_first), ("reply", lambda state: {"answer": f"{state['question']} A week."})])
+    builder.add_edge(START, "ask")
+    return builder.compile(checkpointer=InMemorySaver())
+
+
+@entrypoint(checkpointer=InMemorySaver())
+def workflow(question: str) -> str:
+    """A graph that is a function."""
+    interrupt("May I?")
+    return f"{question} A week."
+
+
+def test_what_a_graph_was_asked_is_remembered_until_it_answers(thread: Thread) -> None:
+    """Where its outputs do not say."""
+    resume: Any = Command(resume=1)
+    thread.give(silent_graph(), {"question": "How long?"}, resume, {"question": "When?"}, resume)
+    thread.give(workflow, "How long?", resume, "When?", resume, thread_id="2")
+    assert thread.exchanges == [("How long?", "How long? A week."), ("When?", "When? A week.")] * 2
+    assert thread.counts == RunCounts(runs=8, submitted=4, unanswered=4)
+
+
+def test_a_resumed_graph_of_which_nobody_knows_what_it_was_asked_is_an_error(
+    thread: Thread, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in another process than before; an answer to nothing would have another score."""
+    for number, (graph, asked) in enumerate(((silent_graph(), {"question": "How long?"}), (workflow, "How long?"))):
+        thread.watch()
+        thread.give(graph, asked, thread_id=f"unknown {number}")
+        thread.watch()
+        thread.give(graph, Command(resume=1), thread_id=f"unknown {number}")
+        assert thread.counts == RunCounts(runs=1, errors=1)
+    assert "resume it with the handler that saw it begin" in caplog.text
+
+
+def test_no_more_conversations_are_remembered_than_the_limits() -> None:
+    """The oldest are forgotten; texts of answers are not kept."""
+    known, reader = Conversations(limit=2, open_limit=1), ExchangeReader()
+
+    def tell(name: str, outputs: Any) -> bool:
+        run = OpenRun(uuid4(), {"question": "How long?"}, "graph", (), {"thread_id": name})
+        return known.new_answer(reader, run, outputs) is not None
+
+    assert [tell(name, {"answer": ANSWER}) for name in "abacab"] == [True, True, False, True, False, True]
+    assert not any(tell(name, {"question": "How long?"}) for name in "cd")
+    assert len(known) == 3
+    assert ANSWER not in str(vars(known))
