@@ -4,7 +4,8 @@
         [--concurrency 4] [--takes-only] [--webhook-host HOST ... --webhook-url URL] [--file-limit BYTES]
 
 With `--takes-only` it takes jobs and works on none. Jobs are submitted with idempotency keys, so a process that starts
-again submits nothing new. It prints `ready` when it works, and stops cleanly at SIGTERM. SIGUSR1 lifts the limit that `--file-limit` put on the size of its files.
+again submits nothing new. It prints `ready` when it works, and stops cleanly at SIGTERM. SIGUSR1 lifts the limit that
+`--file-limit` put on the size of its files.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def job_families(settings: EngineSettings, service: ScoreService) -> list[JobFam
             JobFamily(GENERATE_INPUTS, GenerateInputsRequest, SyntheticInputsStatus, _nobody, "text", missing=why),
         ]
     try:
-        from pi_integrations.engine.synthesis.choose import choose_generator
+        from pi_integrations.engine.synthesis.choose import choose_embeddings, choose_generator
         from pi_integrations.engine.synthesis.families import synthesis_families
     except ImportError as error:
         if (error.name or "").startswith("pi_integrations"):
@@ -48,7 +48,12 @@ def job_families(settings: EngineSettings, service: ScoreService) -> list[JobFam
         raise ImportError(
             f"generating data needs {error.name}; run: pip install 'pi-integrations[synthesis]'", name=error.name
         ) from error
-    return synthesis_families(choose_generator(settings.generator), service, prices=settings.generator_prices)
+    return synthesis_families(
+        choose_generator(settings.generator),
+        service,
+        prices=settings.generator_prices,
+        embeddings=choose_embeddings(settings.generator_embeddings),
+    )
 
 
 async def _nobody(request: Any, run: Run) -> Mapping[str, Any]:

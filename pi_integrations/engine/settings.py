@@ -40,6 +40,8 @@ class EngineSettings:
             LangChain chat model itself; None makes none.
         generator_prices: US dollars per million tokens of the generator, as
             `{"input_per_million": .., "output_per_million": ..}`.
+        generator_embeddings: LangChain embeddings, or `object:MODULE:NAME` of some: generated inputs that mean the same
+            in other words are then near-duplicates too. None compares the wording alone.
         drain_seconds: How long a stopping engine waits for requests in flight.
 
     Example:
@@ -61,6 +63,7 @@ class EngineSettings:
     jobs: JobSettings | None = None
     generator: Any = None
     generator_prices: Mapping[str, float] | None = None
+    generator_embeddings: Any = None
     drain_seconds: float = 30.0
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,9 @@ def test_an_interrupted_generation_says_how_to_go_on_and_does(tmp_path: Path) ->
     output = tmp_path / "pairs.jsonl"
     options = ("--generator", SLOW, "--data-dir", str(tmp_path / "jobs"), "--output", str(output))
     with running("generate", "pairs", "--num", "25", *options) as process:
-        process.says("total 5")
+        process.says("RUNNING")
+        while not output.exists() or len(rows(output)) < 5:
+            time.sleep(0.02)
         status, seconds = process.stop(signal.SIGINT)
     assert status == 130
     assert seconds < 6

@@ -181,6 +181,10 @@ async def test_long_jobs_keep_few_rows_in_the_page_and_count_them_all(tab: Tab, 
     await tab.until("document.querySelector('#job-state').textContent === 'DONE'", seconds=20)
     await tab.until("document.querySelector('#job-data-count').textContent === 'the last 500 of 520'")
     assert await tab.run(numbers()) == list(range(21, 521))
+    at_end = (
+        "(box => box.scrollHeight - box.scrollTop - box.clientHeight < 2)(document.querySelector('#job-data-scroll'))"
+    )
+    assert await tab.until(at_end)
 
 
 async def test_the_download_has_every_row_as_a_line_of_json(tab: Tab, engine: Served, tmp_path: Path) -> None:
@@ -388,6 +392,7 @@ async def test_the_first_tab_stop_leads_past_the_navigation(tab: Tab, engine: Se
     await tab.click("#to-playground")
     await tab.until("document.activeElement.id === 'playground-title'")
     assert await tab.run("document.title") == "Scoring playground · Pi engine"
+    assert await tab.run("document.querySelector('[aria-current=page]').id") == "to-playground"
 
 
 CONTROLS = {"button", "link", "textbox", "combobox", "spinbutton", "checkbox", "radio", "searchbox"}

@@ -56,8 +56,9 @@ class Follower:
                 # Taken before the counts are looked at: what changes after that sets this very event.
                 news = self._news
                 counts = self._counts.get(job_id)
-                if counts is not None and start < (counts[1] if stream == "messages" else counts[0]):
-                    if not (found := await self._fetch(job_id, stream, start)):
+                left = 0 if counts is None else counts[1 if stream == "messages" else 0] - start
+                if left > 0:
+                    if not (found := await self._fetch(job_id, stream, start, left)):
                         return
                     start += len(found)
                     yield found
@@ -68,9 +69,10 @@ class Follower:
         finally:
             self._leave(job_id)
 
-    async def _fetch(self, job_id: str, stream: str, start: int) -> list[str]:
+    async def _fetch(self, job_id: str, stream: str, start: int, left: int) -> list[str]:
         """The next lines; none when they were removed, or the engine stops while the database is away."""
-        some = partial(views.some_lines, job_id=job_id, stream=stream, start=start, limit=_LINES_AT_A_TIME)
+        limit = min(left, _LINES_AT_A_TIME)
+        some = partial(views.some_lines, job_id=job_id, stream=stream, start=start, limit=limit)
         while not self._closed:
             with suppress(SQLAlchemyError):
                 return await self._database.read(some, patience=1.0)

@@ -15,6 +15,7 @@ __all__ = ["Counts", "counts", "get", "list_jobs", "some_lines", "view"]
 Counts = tuple[int, int, JobState]
 _MESSAGES_LISTED = 100
 _CHARACTERS_AT_A_TIME = 1_000_000
+_AT_ONCE = 50
 
 
 def get(connection: sa.Connection, job_id: str) -> JobRecord | None:
@@ -59,9 +60,13 @@ def list_jobs(
 
 def some_lines(connection: sa.Connection, job_id: str, stream: str, start: int, limit: int) -> list[str]:
     """Lines of a stream from `start` on, in order, at most `limit` and about a million characters; data are JSON."""
+    query = _query(job_id, stream).where(lines.c.sequence >= start).limit(limit)
+    if limit > _AT_ONCE:
+        # From a cursor of the server: Postgres would send all before the first is seen.
+        query = query.execution_options(yield_per=_AT_ONCE)
     found: list[str] = []
     characters = 0
-    for line in connection.execute(_query(job_id, stream).where(lines.c.sequence >= start).limit(limit)).scalars():
+    for line in connection.execute(query).scalars():
         found.append(line)
         characters += len(line)
         if characters > _CHARACTERS_AT_A_TIME:

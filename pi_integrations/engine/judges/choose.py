@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from typing import Any
 
 from pi_integrations.engine.judges.protocol import Judge
+from pi_integrations.engine.named_object import PREFIX, named_object
 from pi_integrations.errors import PiUsageError
 
 __all__ = ["choose_judge"]
@@ -24,7 +24,7 @@ def choose_judge(judge: Any) -> Judge:
         ImportError: when its extra is not installed; the message gives the pip command.
     """
     if isinstance(judge, str):
-        return _imported(judge) if judge.startswith("object:") else _named(judge)
+        return _imported(judge) if judge.startswith(PREFIX) else _named(judge)
     if _is_chat_model(judge):
         from pi_integrations.engine.judges.chat_model import ChatModelJudge
 
@@ -52,13 +52,7 @@ def _named(name: str) -> Judge:
 
 
 def _imported(name: str) -> Judge:
-    module, _, attribute = name.removeprefix("object:").partition(":")
-    if not module or not attribute.isidentifier():
-        raise PiUsageError(f"judge is {name!r}; {_WAYS}")
-    try:
-        found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise PiUsageError(f"judge {name} cannot be imported: {error}") from None
+    found = named_object(name, "judge")
     # A class or a function makes one.
     is_judge = not isinstance(found, type) and (isinstance(found, Judge) or _is_chat_model(found))
     made = found if is_judge or not callable(found) else found()

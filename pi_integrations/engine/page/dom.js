@@ -1,4 +1,4 @@
-// Elements and texts. Whatever comes from the engine reaches the page through `el` and `write`, as text and never as HTML.
+// Elements and texts. What comes from the engine reaches the page through `el` and `write`, as text and never as HTML.
 
 /** The element with this id. */
 export const byId = (id) => document.getElementById(id);

@@ -4,8 +4,7 @@ const SHORT = `def score(response_text, input_text, kwargs):
     return {"score": min(1, 40 / max(words, 1)), "explanation": f"{words} words"}`;
 
 export const INPUT = "Where is my order? I have been waiting for a week.";
-export const OUTPUT =
-  "I am sorry for the wait. Your order left our warehouse this morning and arrives on Thursday; the link in your e-mail shows where it is.";
+export const OUTPUT = "I am sorry for the wait. Your order left our warehouse this morning and arrives on Thursday.";
 
 export const EXAMPLES = {
   questions: [

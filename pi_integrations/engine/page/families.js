@@ -1,5 +1,5 @@
-// The kinds of jobs. A new one is a line here: its path and its name; how its rows are written, if it has any, and their
-// columns; and, if the form can start it, which field of the request says how many.
+// The kinds of jobs. A new one is an entry here: its path and its name; how its rows are written, if it has any, and
+// their columns; and, if the form can start it, which field of the request says how many.
 const PAIR = [
   ["llm_input", "Input"],
   ["llm_output", "Output"],

@@ -8,16 +8,16 @@ const KEY_WANTED = "This engine asks for a key. It stays in this tab and is gone
 let state = "connecting";
 let timer = null;
 
-/** Watches the engine from now on; calls `back` when it can be asked again, after an absence or with another key. */
-export function watchHealth(back) {
+/** Watches the engine from now on; calls `back` when it answers again, and `changed` when there is another key. */
+export function watchHealth({ back, changed }) {
   connection.addEventListener(
     "up",
     () => state === "down" && (turn("up"), announce("The engine is back"), look(), back()),
   );
   connection.addEventListener("down", () => state !== "down" && (turn("down"), plan(IMPATIENT_BEAT)));
   connection.addEventListener("locked", (event) => askForKey(event.detail.refused));
-  byId("key-form").addEventListener("submit", (event) => useKey(event, back));
-  byId("forget-key").addEventListener("click", () => changeKey(null, back));
+  byId("key-form").addEventListener("submit", (event) => useKey(event, changed));
+  byId("forget-key").addEventListener("click", () => changeKey(null, changed));
   document.addEventListener("visibilitychange", () => document.hidden || look());
   byId("forget-key").hidden = !savedKey();
   look();
@@ -66,7 +66,7 @@ function askForKey(refused) {
   if (first || refused) byId("key").focus();
 }
 
-async function useKey(event, back) {
+function useKey(event, changed) {
   event.preventDefault();
   const key = byId("key").value.trim();
   if (!key) return;
@@ -74,14 +74,14 @@ async function useKey(event, back) {
     byId("key-note").textContent = "A key has no spaces and no letters beyond ASCII.";
     return;
   }
-  changeKey(key, back);
+  changeKey(key, changed);
 }
 
-function changeKey(key, back) {
+function changeKey(key, changed) {
   saveKey(key);
   byId("key").value = "";
   byId("key").removeAttribute("aria-invalid");
   byId("key-form").hidden = true;
   byId("forget-key").hidden = !key;
-  back();
+  changed();
 }

@@ -34,7 +34,7 @@ export class JobView {
   open(family, id) {
     this.close();
     this.#leaving = new AbortController();
-    Object.assign(this, { family, id, made: null });
+    Object.assign(this, { family, id });
     this.#job = null;
     byId("job-title").textContent = `${family.name} job`;
     for (const name of ["job-found", "job-missing", "job-cancel", "job-download", "job-state"])
@@ -67,11 +67,11 @@ export class JobView {
   }
 
   #missing(error) {
-    const jobs =
+    const why =
       error instanceof Refusal && error.status === 404
         ? "The engine has no such job, or it is another key's."
         : error.message;
-    write(byId("job-missing"), jobs);
+    write(byId("job-missing"), why);
     byId("job-found").hidden = true;
   }
 
@@ -83,7 +83,8 @@ export class JobView {
 
   /** A job that is older than what the list holds. */
   async #alone() {
-    if (!this.list.loaded || isOver(this.#job?.state)) return this.#job;
+    const isMissing = !byId("job-missing").hidden;
+    if (!this.list.loaded || isMissing || isOver(this.#job?.state)) return this.#job;
     try {
       const job = await ask("GET", `${this.family.path}/${encodeURIComponent(this.id)}`, {
         signal: this.#leaving.signal,

@@ -16,18 +16,20 @@ export class JobList extends EventTarget {
   jobs = [];
   refused = null;
   loaded = false;
+  #watching = false;
   #timer = null;
   #asking = null;
 
   /** Asks from now on, again and again, until `rest`. */
   watch() {
-    if (!this.#timer) this.refresh();
+    if (!this.#watching) this.refresh();
+    this.#watching = true;
   }
 
   /** Asks no more until `watch`. */
   rest() {
     clearTimeout(this.#timer);
-    this.#timer = null;
+    this.#watching = false;
   }
 
   /** Forgets what another key's engine told. */
@@ -50,6 +52,7 @@ export class JobList extends EventTarget {
     clearTimeout(this.#timer);
     const began = performance.now();
     if (!document.hidden) await this.#ask();
+    if (!this.#watching) return;
     const pause = this.jobs.some((job) => !isOver(job.state)) ? BUSY_PAUSE : IDLE_PAUSE;
     // A list that takes long is asked for seldom.
     this.#timer = setTimeout(() => this.refresh(), Math.max(pause, 5 * (performance.now() - began)));

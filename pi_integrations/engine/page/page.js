@@ -17,8 +17,8 @@ function show() {
   const [view, ...parts] = location.hash.replace(/^#\//, "").split("/");
   const name = view === "playground" ? "playground" : parts.length ? "job" : "jobs";
   for (const each of ["jobs", "job", "playground"]) byId(each).hidden = each !== name;
-  byId("to-jobs").toggleAttribute("aria-current", name !== "playground");
-  byId("to-playground").toggleAttribute("aria-current", name === "playground");
+  byId("to-jobs").setAttribute("aria-current", name !== "playground" && "page");
+  byId("to-playground").setAttribute("aria-current", name === "playground" && "page");
   job.close();
   if (name === "job") openJob(parts);
   if (name === "jobs") jobs.draw();
@@ -31,10 +31,18 @@ function show() {
 }
 
 function openJob(parts) {
-  const id = decodeURIComponent(parts.at(-1));
+  const id = decoded(parts.at(-1));
   const family = familyAt(parts.slice(0, -1).join("/"));
   if (family) job.open(family, id);
   else location.hash = "#/jobs";
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function startAgain() {
@@ -50,5 +58,5 @@ byId("skip").addEventListener("click", (event) => {
   event.preventDefault();
   byId("content").focus();
 });
-watchHealth(startAgain);
+watchHealth({ back: () => list.refresh(), changed: startAgain });
 show();

@@ -28,12 +28,16 @@ class Pane {
 
   #keepEnd() {
     const { box, signal } = this;
-    box.addEventListener(
-      "scroll",
-      () => (this.#following = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR),
-      { signal },
-    );
-    const watcher = new ResizeObserver(() => this.#toEnd());
+    let width = box.clientWidth;
+    const scrolled = () => {
+      // A box that becomes narrower scrolls by itself.
+      if (box.clientWidth === width) this.#following = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
+    };
+    box.addEventListener("scroll", scrolled, { signal });
+    const watcher = new ResizeObserver(() => {
+      width = box.clientWidth;
+      this.#toEnd();
+    });
     watcher.observe(box);
     signal.addEventListener("abort", () => watcher.disconnect());
   }

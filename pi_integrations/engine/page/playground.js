@@ -69,6 +69,8 @@ async function score(event) {
     byId("scores-empty").hidden = true;
     drawScores(byId("scores-body"), spec, result, performance.now() - began);
     byId("scores-body").classList.remove("stale");
+    // On a narrow screen the scores are below everything else.
+    if (byId("scores").getBoundingClientRect().top > innerHeight - 80) byId("scores").scrollIntoView();
     announce(`Total score ${result.total_score.toFixed(2)}`);
   } catch (error) {
     showProblems(error, fields(), byId("score-problem"));

@@ -4,8 +4,8 @@ import { Refusal } from "./api.js";
 /**
  * Shows what went wrong with a request.
  *
- * `fields` maps the request's field names to controls, `rest` is where everything else goes, and `place` may say where in
- * a control's text a problem is.
+ * `fields` maps the request's field names to controls, `rest` is where everything else goes, and `place` may say where
+ * in a control's text a problem is.
  */
 export function showProblems(error, fields, rest, place = () => null) {
   clearProblems(fields, rest);

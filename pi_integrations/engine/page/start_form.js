@@ -103,7 +103,7 @@ export class StartForm {
     }
   }
 
-  /** The idempotency key: the same while the same job is tried again, so that an answer that got lost makes no second. */
+  /** The idempotency key: the same while the same job is tried again, so that a lost answer makes no second job. */
   #key(family, body) {
     const text = family.path + JSON.stringify(body);
     if (this.#attempt.body !== text) {

@@ -16,7 +16,7 @@ from pi_integrations.engine.scoring.aggregate import NothingScored, aggregate
 from pi_integrations.engine.scoring.rubric import Leaf, Rubric, compile_rubric
 from pi_integrations.engine.scoring.verdict_cache import VerdictCache
 from pi_integrations.errors import PiUsageError
-from pi_integrations.models import ScoreRequest, ScoringType, Usage
+from pi_integrations.models import AggregationMethod, ScoreRequest, ScoringSpec, ScoringType, Usage
 
 __all__ = ["CodeScorer", "CustomScorer", "ScoreService", "ScoringFailed", "UnscoredPolicy"]
 
@@ -94,16 +94,25 @@ class ScoreService:
             ScoringFailed: a question is unscored under the `error` policy, or nothing is left to count.
             PiUsageError: the spec names a model that is not registered.
         """
-        rubric = compile_rubric(request.scoring_spec, request.aggregation_method)
+        rubric = self.check(request.scoring_spec, request.aggregation_method)
         leaves = rubric.leaves
-        for leaf in leaves:
-            if leaf.scoring_type is ScoringType.CUSTOM_MODEL_SCORER:
-                self._custom.check(leaf.custom_model_id or "")
         outcomes = await self._outcomes(leaves, Exchange(request.llm_input, request.llm_output), request.kwargs or {})
         if policy == "error":
             hint = "Mend it, or send the header x-pi-unscored: partial to leave unscored questions out of the total"
             _refuse_unscored(leaves, outcomes, hint)
         return self._body(rubric, leaves, outcomes)
+
+    def check(self, spec: ScoringSpec, method: AggregationMethod | None = None) -> Rubric:
+        """The spec, compiled, if this engine can score by it.
+
+        Raises:
+            PiUsageError: it is no rubric, or names a model that is not registered.
+        """
+        rubric = compile_rubric(spec, method)
+        for leaf in rubric.leaves:
+            if leaf.scoring_type is ScoringType.CUSTOM_MODEL_SCORER:
+                self._custom.check(leaf.custom_model_id or "")
+        return rubric
 
     async def _outcomes(self, leaves: Sequence[Leaf], exchange: Exchange, kwargs: Mapping[str, Any]) -> list[_Outcome]:
         judged = [leaf.text for leaf in leaves if leaf.scoring_type is ScoringType.PI_SCORER]

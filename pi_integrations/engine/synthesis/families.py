@@ -10,7 +10,6 @@ from langchain_core.language_models import BaseChatModel
 
 from pi_integrations.engine.chat_models.prices import checked_prices
 from pi_integrations.engine.jobs.family import JobFamily, JobStopped, Run
-from pi_integrations.engine.scoring.rubric import compile_rubric
 from pi_integrations.engine.scoring.service import ScoreService
 from pi_integrations.engine.synthesis.asking import Generator
 from pi_integrations.engine.synthesis.embedding import Embedder
@@ -123,7 +122,7 @@ def _check_request(request: _Request, tools: Tools) -> None:
     if isinstance(request, GeneratePairsRequest) and request.scoring_spec is not None:
         if tools.service is None:
             raise PiUsageError("this engine scores nothing; leave scoring_spec out")
-        compile_rubric(request.scoring_spec, None)
+        tools.service.check(request.scoring_spec)
 
 
 def _check_numbers(**numbers: float) -> None:
