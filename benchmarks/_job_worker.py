@@ -1,7 +1,7 @@
 """A worker process for the job benchmarks and tests: one family, whose model is a URL that counts what it is asked.
 
     python benchmarks/_job_worker.py --data-dir DIR [--database URL] [--model URL] [--submit KEY:ITEMS ...]
-        [--concurrency 4] [--takes-only] [--webhook-host HOST ... --webhook-url URL] [--file-limit BYTES]
+        [--concurrency 4] [--silence 5] [--takes-only] [--webhook-host HOST ... --webhook-url URL] [--file-limit BYTES]
 
 With `--takes-only` it takes jobs and works on none. Jobs are submitted with idempotency keys, so a process that starts
 again submits nothing new. It prints `ready` when it works, and stops cleanly at SIGTERM. SIGUSR1 lifts the limit that
@@ -76,6 +76,8 @@ async def main(options: argparse.Namespace) -> None:
         JobSettings(
             data_dir=options.data_dir,
             database_url=SecretStr(options.database) if options.database else None,
+            beat_seconds=options.silence / 5,
+            silence_seconds=options.silence,
             webhook_hosts=hosts,
             webhook_secret=SecretStr("benchmark") if hosts else None,
         ),
@@ -99,6 +101,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--model", default="")
     parser.add_argument("--submit", nargs="*", default=[])
     parser.add_argument("--concurrency", type=int, default=4)
+    parser.add_argument("--silence", type=float, default=5.0)
     parser.add_argument("--takes-only", action="store_true")
     parser.add_argument("--webhook-host", nargs="*", default=[])
     parser.add_argument("--webhook-url")

@@ -34,6 +34,7 @@ import pi_integrations
 from pi_integrations import ClientSettings, RetryPolicy
 from pi_integrations.cli.app import app
 from pi_integrations.engine import EngineSettings, create_app
+from pi_integrations.engine.jobs import JobSettings
 from pi_integrations.engine.judges.chat_model import ChatModelJudge
 from pi_integrations.engine.judges.local import LocalJudge
 from pi_integrations.engine.scoring.code_questions import CodeLimits
@@ -169,15 +170,32 @@ def shell_in(page: Path) -> list[str]:
     return [*(block.code for block in blocks_of(page, "bash")), *steps]
 
 
+def leaf(command: Any, words: list[str]) -> tuple[Any, list[str]]:
+    """The command that `words` name, below any groups, and the rest of them."""
+    while hasattr(command, "commands") and words:
+        command, words = command.commands[words[0]], words[1:]
+    return command, words
+
+
+def leaves(command: Any) -> Iterator[Any]:
+    """Every command below any groups."""
+    if not hasattr(command, "commands"):
+        yield command
+    for each in getattr(command, "commands", {}).values():
+        yield from leaves(each)
+
+
 @pytest.mark.parametrize("page", ALL_TEXT, ids=lambda page: page.name)
 def test_commands_are_given_options_that_exist(page: Path) -> None:
     """Also those that cannot be run here, and those in running text."""
     group: Any = typer.main.get_command(app)
     for shell in shell_in(page):
-        for name, *arguments in commands_in(shell):
-            group.commands[name].make_context(name, arguments)
-    for name, *arguments in commands_in("\n".join(re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8")))):
-        known = {option for parameter in group.commands[name].params for option in parameter.opts}
+        for words in commands_in(shell):
+            command, arguments = leaf(group, words)
+            command.make_context(command.name, arguments)
+    for words in commands_in("\n".join(re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8")))):
+        command, arguments = leaf(group, words)
+        known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in arguments if word.startswith("--")} <= known
 
 
@@ -248,6 +266,7 @@ def page_text(name: str) -> str:
         ("client.md", ClientSettings),
         ("client.md", RetryPolicy),
         ("engine.md", EngineSettings),
+        ("engine.md", JobSettings),
         ("scoring.md", CodeLimits),
         ("judges.md", ChatModelJudge),
         ("judges.md", LocalJudge),
@@ -263,6 +282,6 @@ def test_a_page_names_every_setting(page: str, settings: type) -> None:
 def test_the_shell_page_names_every_option() -> None:
     """Of every command."""
     group: Any = typer.main.get_command(app)
-    options = {parameter.opts[0] for command in group.commands.values() for parameter in command.params}
+    options = {parameter.opts[0] for command in leaves(group) for parameter in command.params}
     missing = {option for option in options - {"--help"} if f"`{option}`" not in page_text("cli.md")}
     assert {option for option in missing if option.startswith("--")} == set()

@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(generate_commands.app, name="generate")
 app.add_typer(jobs_commands.app, name="jobs")
-_JUDGE = "baseline, chat:PROVIDER:MODEL or local:PATH_OR_NAME, in this process."
+_JUDGE = "baseline, chat:PROVIDER:MODEL, local:PATH_OR_NAME or object:MODULE:NAME, in this process."
 
 
 def run() -> None:

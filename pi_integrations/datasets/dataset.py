@@ -52,9 +52,12 @@ class PiDataset:
 
     Example:
         ```python
-        dataset = PiDataset(client=client, start={"num_pairs_to_generate": 20, "seeds": [("Hi", "Hello!")]})
-        for row in dataset:
-            print(row.index, row.llm_input, "→", row.llm_output)
+        from pi_integrations import embedded
+
+        with embedded(jobs=True, generator="object:pi_integrations.testing:ScriptedGenerator") as client:
+            dataset = PiDataset(client=client, start={"num_pairs_to_generate": 20, "seeds": [("Hi", "Hello!")]})
+            for row in dataset:
+                print(row.index, row.llm_input, "→", row.llm_output)
         ```
     """
 

@@ -26,7 +26,8 @@ class EngineSettings:
     Attributes:
         host: Address `serve` binds; beyond loopback only with `api_keys`.
         port: Port `serve` binds.
-        judge: `baseline`, `chat:PROVIDER:MODEL`, `local:PATH_OR_NAME`, a LangChain chat model, or a `Judge`.
+        judge: `baseline`, `chat:PROVIDER:MODEL`, `local:PATH_OR_NAME`, `object:MODULE:NAME`, a LangChain chat
+            model, or a `Judge`.
         api_keys: Keys that callers must send one of; none means loopback callers only.
         unscored: Default for questions without a usable answer: `error` or `partial`.
         custom_models: Sequence-classification models by the id that questions name.

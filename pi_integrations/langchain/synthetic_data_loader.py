@@ -42,9 +42,12 @@ class PiSyntheticDataLoader(BaseLoader):
 
     Example:
         ```python
-        loader = PiSyntheticDataLoader(client=client, start={"num_pairs_to_generate": 5, "seeds": [("Hi", "Hello!")]})
-        for document in loader.lazy_load():
-            print(document.metadata["index"], document.page_content)
+        from pi_integrations import embedded
+
+        with embedded(jobs=True, generator="object:pi_integrations.testing:ScriptedGenerator") as client:
+            loader = PiSyntheticDataLoader(client=client, start={"num_pairs_to_generate": 5, "seeds": []})
+            for document in loader.lazy_load():
+                print(document.metadata["index"], document.page_content)
         ```
     """
 

@@ -46,9 +46,12 @@ class PiSyntheticDataReader(BaseReader):
 
     Example:
         ```python
-        reader = PiSyntheticDataReader(client=client, start={"num_pairs_to_generate": 5, "seeds": [("Hi", "Hello!")]})
-        for document in reader.lazy_load_data():
-            print(document.metadata["index"], document.text)
+        from pi_integrations import embedded
+
+        with embedded(jobs=True, generator="object:pi_integrations.testing:ScriptedGenerator") as client:
+            reader = PiSyntheticDataReader(client=client, start={"num_pairs_to_generate": 5, "seeds": []})
+            for document in reader.lazy_load_data():
+                print(document.metadata["index"], document.text)
         ```
     """
 

@@ -42,6 +42,8 @@ def settings_with_jobs(
     folder = (Path(data_dir) if data_dir else where.data_dir).expanduser().absolute()
     settings = replace(settings, jobs=replace(where, data_dir=folder), **changed)
     _check_string("judge", settings.judge, "baseline, chat:PROVIDER:MODEL, local:PATH_OR_NAME or object:MODULE:NAME")
+    if settings.generator_embeddings is not None:
+        _check_string("generator_embeddings", settings.generator_embeddings, "object:MODULE:NAME")
     if settings.generator is not None:
         _check_string("generator", settings.generator, "chat:PROVIDER:MODEL or object:MODULE:NAME")
     return settings

@@ -141,23 +141,26 @@ class GenerationFigures(BaseModel):
     """What the calls cost in US dollars; None without prices."""
 
 
-class SyntheticDataStatus(JobStatus):
+class _GenerationStatus(JobStatus):
+    """What both kinds of generation tell."""
+
+    wanted: int | None = None
+    """How many items were asked for; an addition of this engine."""
+    figures: GenerationFigures | None = None
+    """How it is going; an addition of this engine."""
+    stopped: str | None = None
+    """Why it is DONE with fewer items than asked for, such as `max_cost_usd`; an addition of this engine."""
+
+
+class SyntheticDataStatus(_GenerationStatus):
     """A job that generates pairs."""
 
     data: list[InputResponsePair] | None = None
     """The pairs so far, in the order they were made; None in a list of jobs."""
-    figures: GenerationFigures | None = None
-    """How it is going; an addition of this engine."""
-    stopped: str | None = None
-    """Why it is DONE with fewer items than asked for, such as `max_cost_usd`; an addition of this engine."""
 
 
-class SyntheticInputsStatus(JobStatus):
+class SyntheticInputsStatus(_GenerationStatus):
     """A job that generates inputs."""
 
     data: list[str] | None = None
     """The inputs so far, in the order they were made; None in a list of jobs."""
-    figures: GenerationFigures | None = None
-    """How it is going; an addition of this engine."""
-    stopped: str | None = None
-    """Why it is DONE with fewer items than asked for, such as `max_cost_usd`; an addition of this engine."""

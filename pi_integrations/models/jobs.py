@@ -35,5 +35,7 @@ class JobStatus(BaseModel):
     """Where it stands."""
     detailed_status: list[str] = Field(default_factory=list)
     """The message lines so far; the first is LAUNCHING, the last of a finished job its state."""
+    created: float | None = None
+    """When it was started, in seconds since 1970; an addition of this engine."""
     error: str | None = None
     """Why the job ended in ERROR; an addition of this engine."""

@@ -121,6 +121,8 @@ def test_an_interrupted_generation_says_how_to_go_on_and_does(tmp_path: Path) ->
     assert result.exit_code == 0, result.output
     assert [row["index"] for row in rows(output)] == list(range(25))
     assert len({row["llm_input"] for row in rows(output)}) == 25
+    listed = run("jobs", "list", "--data-dir", str(tmp_path / "jobs")).stdout
+    assert re.search(rf"{rows(output)[0]['job_id']}  pairs  DONE +25 ", listed)
 
 
 def test_jobs_are_listed_shown_followed_and_cancelled(service: str) -> None:

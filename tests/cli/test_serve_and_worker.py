@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from pi_integrations import PiClient, PiStatusError, PiUsageError, RetryPolicy
 from pi_integrations.cli.app import app
-from pi_integrations.cli.engine_options import EngineOptions
+from pi_integrations.cli.engine_options import EngineOptions, where_jobs_are
 from pi_integrations.models import JobState
 
 
@@ -105,6 +105,12 @@ def test_options_win_over_the_environment(tmp_path: Path, monkeypatch: pytest.Mo
     assert settings.generator == "chat:option:model"
     assert settings.generator_prices == {"input_per_million": 0.4, "output_per_million": 1.6}
     assert EngineOptions().settings().generator == "chat:environment:model"
+
+
+def test_where_jobs_are_is_said_without_a_password() -> None:
+    """As `serve` and `worker` print it."""
+    options = EngineOptions(database_url="postgresql://pi:hush@db/jobs", retention_days=0)
+    assert where_jobs_are(options.settings()) == "keeps jobs in postgresql://pi:***@db/jobs, for ever"
 
 
 def test_no_jobs_contradicts_what_is_for_jobs(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Follower:
                 # Taken before the counts are looked at: what changes after that sets this very event.
                 news = self._news
                 counts = self._counts.get(job_id)
-                left = 0 if counts is None else counts[1 if stream == "messages" else 0] - start
+                left = 0 if counts is None else (counts[1] if stream == "messages" else counts[0]) - start
                 if left > 0:
                     if not (found := await self._fetch(job_id, stream, start, left)):
                         return

@@ -22,6 +22,7 @@ class State:
     """A generation between two batches.
 
     Attributes:
+        wanted: How many items were asked for.
         next: Number of the first batch that is not dealt with.
         temperature: Of the next batch to be launched.
         used: Temperature of the last batch dealt with.
@@ -35,6 +36,7 @@ class State:
     """
 
     temperature: float
+    wanted: int
     next: int = 0
     used: float | None = None
     tally: Tally = field(default_factory=Tally)
@@ -49,7 +51,7 @@ class State:
     def of(cls, progress: Mapping[str, Any] | None, brief: Brief) -> State:
         """As the last commit left it, or as it begins."""
         if progress is None:
-            return cls(brief.policy.temperature)
+            return cls(brief.policy.temperature, brief.target)
         names = {field.name for field in fields(cls)}
         kept = {name: value for name, value in progress["state"].items() if name in names}
         kept["tally"], kept["drought"] = Tally.of(kept["tally"]), Tally.of(kept["drought"])
@@ -74,7 +76,7 @@ class State:
         """What a commit holds."""
         state = {field.name: getattr(self, field.name) for field in fields(self)}
         state |= {"tally": self.tally.counts(), "drought": self.drought.counts()}
-        status: dict[str, Any] = {"figures": self.figures(ledger)}
+        status: dict[str, Any] = {"wanted": self.wanted, "figures": self.figures(ledger)}
         if self.stopped:
             status["stopped"] = self.stopped
         return {"state": state, "ledger": ledger.kept(), "status": status}
