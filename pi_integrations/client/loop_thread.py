@@ -7,6 +7,7 @@ pool outlives the `asyncio.run` it was made in.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Coroutine
@@ -18,6 +19,7 @@ from pi_integrations.errors import PiUsageError
 __all__ = ["LoopThread", "loop_thread"]
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 class LoopThread:
@@ -41,7 +43,7 @@ class LoopThread:
 
     def _start(self) -> None:
         loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=loop.run_forever, name=self._name, daemon=True)
+        self.thread = threading.Thread(target=_run, args=(loop,), name=self._name, daemon=True)
         self.thread.start()
         self._loop = loop
 
@@ -74,6 +76,16 @@ class LoopThread:
         if asyncio.get_running_loop() is loop:
             return await coroutine
         return await asyncio.wrap_future(self.submit(coroutine))
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """Runs `loop` for good: whoever raised SystemExit in a task gets it back, and everybody else's calls go on."""
+    while True:
+        try:
+            loop.run_forever()
+            return
+        except (SystemExit, KeyboardInterrupt):
+            logger.warning("a task on the background loop raised an exception that ends processes; the loop goes on")
 
 
 _shared = LoopThread()

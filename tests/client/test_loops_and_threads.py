@@ -17,7 +17,7 @@ from fault_server import OK, fault_server
 from pi_integrations import AsyncPiClient, PiClient, PiUsageError
 from pi_integrations.client.limiter import ConcurrencyLimiter
 from pi_integrations.client.loop_thread import loop_thread
-from pi_integrations.testing import scripted_client
+from pi_integrations.testing import Exchange, ScriptedJudge, embedded, scripted_client
 
 SPEC = [{"question": POLITE}]
 
@@ -116,7 +116,7 @@ def test_cancelling_a_call_cancels_it_on_the_background_loop() -> None:
 
 SCRIPT_AFTER_FORK = """
 import os, sys
-from pi_integrations.testing import scripted_client
+from pi_integrations.testing import Exchange, ScriptedJudge, embedded, scripted_client
 embedded = scripted_client({"q": 0.9})
 client = embedded.client()
 ask = lambda: client.scoring_system.score(llm_input="", llm_output="x", scoring_spec=[{"question": "q"}]).total_score
@@ -255,3 +255,19 @@ def test_submitting_does_not_start_a_second_loop() -> None:
     loops = {id(loop_thread().loop) for _ in range(5)}
     assert len(loops) == 1
     assert time.monotonic() - started < 1
+
+
+def test_the_background_loop_outlives_a_judge_that_exits(caplog: pytest.LogCaptureFixture) -> None:
+    """SystemExit is given to the caller it belongs to; the next call works."""
+
+    def script(exchange: Exchange, question: str) -> float:
+        if exchange.llm_output == "exit":
+            raise SystemExit(3)
+        return 0.5
+
+    with embedded(judge=ScriptedJudge(script)) as client:
+        with pytest.raises(SystemExit):
+            client.scoring_system.score(llm_input="", llm_output="exit", scoring_spec=[{"question": "Is it?"}])
+        scores = client.scoring_system.score(llm_input="", llm_output="stay", scoring_spec=[{"question": "Is it?"}])
+    assert scores.total_score == 0.5
+    assert "the loop goes on" in caplog.text

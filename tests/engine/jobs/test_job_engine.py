@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from tiny_jobs import COUNT, Tiny, begun, ended, eventually, running, settings_at, start
+from tiny_jobs import COUNT, TWO_CALLS, Tiny, begun, ended, eventually, running, settings_at, start
 
 from pi_integrations.engine.jobs import JobSettings
+from pi_integrations.engine.jobs.durable import Durable, QueueAway
 from pi_integrations.engine.jobs.engine import JobEngine
 from pi_integrations.errors import PiUsageError
 
@@ -30,6 +31,36 @@ async def test_job_goes_on_where_a_stopped_engine_left_it(tmp_path: Path) -> Non
     assert status["detailed_status"].count("RUNNING") == 1
     both = first.calls.keys() & second.calls.keys()
     assert len(both) <= 1 and set((first.calls + second.calls).values()) <= {1, 2}
+
+
+async def test_recorded_answer_that_no_row_was_made_of_is_not_asked_for_again(tmp_path: Path) -> None:
+    tiny = Tiny()
+    async with running(tiny, settings_at(tmp_path)) as (client, _):
+        job = await start(client, TWO_CALLS, latency=1.0)
+
+        async def is_asking() -> bool:
+            return tiny.calls["slow"] == 1
+
+        await eventually(is_asking)
+    async with running(tiny, settings_at(tmp_path)) as (client, _):
+        assert (await ended(client, job, TWO_CALLS))["data"] == [["quick", "slow"]]
+    assert tiny.calls == {"quick": 1, "slow": 2}
+
+
+async def test_job_that_could_not_be_queued_at_once_is_queued_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when whoever took it died in between."""
+    settings = settings_at(tmp_path, beat_seconds=0.2, silence_seconds=1.0)
+    async with running(Tiny(), settings) as (client, _):
+        with monkeypatch.context() as patched:
+            patched.setattr(Durable, "schedule", fail_to_schedule)
+            job = await start(client, batches=1)
+        assert (await ended(client, job))["state"] == "DONE"
+
+
+async def fail_to_schedule(durable: Durable, job_id: str, life: int, queue: str) -> None:
+    raise QueueAway("the queue is away")
 
 
 async def test_queued_jobs_survive_a_restart(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from tiny_jobs import COUNT, ELSEWHERE, ODD_TEXTS, TEXTS, Tiny, begun, ended, running, settings_at, start
+from tiny_jobs import COUNT, ELSEWHERE, ODD_TEXTS, TEXTS, Tiny, begun, ended, eventually, running, settings_at, start
 
 from pi_integrations.engine.jobs.engine import JobEngine
 from pi_integrations.models.lines import decode_text
@@ -199,6 +199,20 @@ async def test_cancelled_job_stops_within_a_second_and_keeps_what_it_made(served
     await asyncio.sleep(0.3)
     assert sum(served.tiny.calls.values()) == calls
     assert (await served.client.get(f"{COUNT}/{job}")).json() == status
+
+
+async def test_cancelled_job_does_not_wait_for_its_call(served: Served) -> None:
+    job = await start(served.client, batches=1, latency=60)
+
+    async def is_asking() -> bool:
+        return served.tiny.calls[f"{job}/0"] == 1
+
+    async def is_idle() -> bool:
+        return served.tiny.at_work == 0
+
+    await eventually(is_asking)
+    await served.client.delete(f"{COUNT}/{job}")
+    await asyncio.wait_for(eventually(is_idle), 3)
 
 
 async def test_streams_of_a_cancelled_job_end(served: Served) -> None:

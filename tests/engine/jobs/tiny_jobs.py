@@ -24,6 +24,7 @@ from pi_integrations.models import JobStatus
 COUNT = "/test/count"
 TEXTS = "/test/texts"
 ELSEWHERE = "/test/elsewhere"
+TWO_CALLS = "/test/two_calls"
 ODD_TEXTS = ["plain", "two\nlines", "nul\0inside", "half a pair \ud83d", "emoji 😀", "", '"quoted"', "sep\u2028arated"]
 End = Literal["done", "stopped", "failed", "not_a_number"]
 
@@ -50,10 +51,11 @@ class Tiny:
     concurrency: int = 4
 
     def families(self) -> list[JobFamily[Any]]:
-        """Counting jobs, jobs of texts, and jobs that this process cannot do."""
+        """Counting jobs, jobs of texts, jobs of two calls, and jobs that this process cannot do."""
         return [
             JobFamily(COUNT, CountRequest, JobStatus, self._count, "json", concurrency=self.concurrency),
             JobFamily(TEXTS, CountRequest, JobStatus, self._texts, "text"),
+            JobFamily(TWO_CALLS, CountRequest, JobStatus, self._two_calls, "json"),
             JobFamily(ELSEWHERE, CountRequest, JobStatus, self._texts, "text", missing="no model here; give one"),
         ]
 
@@ -80,6 +82,21 @@ class Tiny:
         rows = [{"n": number} for number in await run.recorded(f"batch-{batch}", call)]
         progress = {"next": batch + 1, "status": {"figures": {"batches": batch + 1}}}
         await run.commit(rows=rows, messages=[f"batch {batch}"], progress=progress)
+
+    async def _two_calls(self, request: CountRequest, run: Run) -> Mapping[str, Any]:
+        """A call that is answered at once and one that takes a while, and then a row of both answers."""
+
+        def call(name: str, seconds: float) -> Callable[[], Awaitable[Any]]:
+            async def ask() -> Any:
+                self.calls[name] += 1
+                await asyncio.sleep(seconds)
+                return name
+
+            return ask
+
+        answers = [await run.recorded(name, call(name, s)) for name, s in (("quick", 0), ("slow", request.latency))]
+        await run.commit(rows=[answers])
+        return {}
 
     async def _texts(self, request: CountRequest, run: Run) -> Mapping[str, Any]:
         await run.commit(rows=ODD_TEXTS, messages=["a\nmessage\0 \ud800", ""])
