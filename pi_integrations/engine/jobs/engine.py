@@ -164,11 +164,11 @@ class JobEngine:
             # The job is made, and the supervisors queue what is not queued.
             logger.warning("job %s could not be queued at once: %s", job.job_id, error)
 
-    async def view(self, family: JobFamily[Any], job_id: str, *, owner: str) -> JobView | None:
-        """The owner's job of that family with all it has made, or None."""
+    async def view(self, family: JobFamily[Any], job_id: str, *, owner: str, rows: bool = True) -> JobView | None:
+        """The owner's job of that family with its messages, and unless told otherwise all its rows; or None."""
         if await self.get(family, job_id, owner=owner) is None:
             return None
-        return await self._database.read(partial(views.view, job_id=job_id, rows=family.data is not None))
+        return await self._database.read(partial(views.view, job_id=job_id, rows=rows and family.data is not None))
 
     async def get(self, family: JobFamily[Any], job_id: str, *, owner: str) -> JobRecord | None:
         """The owner's job of that family, or None."""

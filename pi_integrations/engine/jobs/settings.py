@@ -61,7 +61,9 @@ class JobSettings:
             raise PiUsageError("webhook_hosts is a text; give a tuple of hosts")
         object.__setattr__(self, "webhook_hosts", tuple(self.webhook_hosts))
         if self.webhook_hosts and not (self.webhook_secret and self.webhook_secret.get_secret_value()):
-            raise PiUsageError("webhook_hosts are allowed, but there is no webhook_secret (PI_ENGINE_WEBHOOK_SECRET) to sign with")
+            raise PiUsageError(
+                "webhook_hosts are allowed, but there is no webhook_secret (PI_ENGINE_WEBHOOK_SECRET) to sign with"
+            )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **given: Any) -> JobSettings:

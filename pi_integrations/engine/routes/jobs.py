@@ -92,9 +92,10 @@ class _Family:
             return _away()
 
     async def get(self, request: Request, job_id: str) -> Response:
-        """A job's status, with its data so far."""
+        """A job's status, with its data so far; `?data=false` leaves them out."""
+        rows = request.query_params.get("data") != "false"
         try:
-            view = await self._engine.view(self._family, job_id, owner=_owner(request))
+            view = await self._engine.view(self._family, job_id, owner=_owner(request), rows=rows)
         except SQLAlchemyError:
             return _away()
         return self._unknown(job_id) if view is None else await self._told(view)
