@@ -164,7 +164,10 @@ def test_jsonl_goes_on_where_it_stopped(tmp_path: Path, done: Any) -> None:
     assert (first["id"], first["index"], first["job_id"]) == (f"{done.job_id}-0", 0, done.job_id)
 
 
-@pytest.mark.parametrize("content", ['{"llm_input": "x"}\n', "not JSON\n", '{"job_id": "other", "index": 0}\n'])
+@pytest.mark.parametrize(
+    "content",
+    ['{"llm_input": "x"}\n', "not JSON\n", '{"job_id": "other", "index": 0}\n', '{"a": 1}', "a note without an end"],
+)
 def test_jsonl_never_touches_a_file_of_something_else(tmp_path: Path, done: Any, content: str) -> None:
     """It is refused, and left as it is."""
     path = tmp_path / "rows.jsonl"
@@ -244,6 +247,17 @@ def test_langsmith_gets_every_row_once(done: Any) -> None:
     assert set(examples[lost]["inputs"]) == {"llm_input"}
     del examples[lost]
     assert dataset.to_langsmith(service, "bicycles") == 1
+
+
+def test_langsmith_gets_the_rows_before_an_error(client: PiClient) -> None:
+    """What a cancelled job made is added before its error is raised."""
+    job = client.data.generate_input_response_pairs.start_job(num_pairs_to_generate=2000, seeds=SEEDS)
+    next(iter(job.data()))
+    job.cancel()
+    service = _LangSmith()
+    with pytest.raises(PiJobFailed):
+        PiDataset(job).to_langsmith(service, "bicycles")
+    assert len(service.datasets["bicycles"]) == len(job.status().data) > 0
 
 
 def test_abandoned_iterations_leave_nothing_behind(client: PiClient) -> None:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from pi_integrations.cli.rows import Row
 from pi_integrations.cli.summary import ScoredRow
+from pi_integrations.datasets.jsonl_file import is_torn
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import ScoreResult
 
@@ -67,7 +68,7 @@ class OutputFile:
         self._reader = self._path.open("rb")
         for line in self._reader:
             entry = _entry(line)
-            if entry is None and not line.endswith(b"\n"):
+            if is_torn(line, '{"row": '):
                 break
             if entry is None or not isinstance(entry.get("row"), int) or "run" not in entry:
                 raise PiUsageError(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import uuid
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pi_integrations.datasets.row import Row
-from pi_integrations.errors import PiUsageError
+from pi_integrations.errors import PiError, PiUsageError
 
 if TYPE_CHECKING:
     import datasets
@@ -86,14 +85,32 @@ def to_langsmith(rows: Iterable[Row], client: Any, dataset_name: str) -> int:
         dataset = client.read_dataset(dataset_name=dataset_name)
     else:
         dataset = client.create_dataset(dataset_name, description="Synthetic data made by a Pi job")
-    added, source = 0, iter(rows)
-    while batch := [_example(row) for row in itertools.islice(source, _EXAMPLES_AT_A_TIME)]:
+    added = 0
+    for batch in _batches(rows):
         there = client.list_examples(dataset_id=dataset.id, example_ids=[each["id"] for each in batch])
         known = {example.id for example in there}
         if missing := [each for each in batch if each["id"] not in known]:
             client.create_examples(dataset_id=dataset.id, examples=missing)
             added += len(missing)
     return added
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[dict[str, Any]]]:
+    """Examples, some at a time; an error of the rows is raised after those before it were given."""
+    batch: list[dict[str, Any]] = []
+    failed: PiError | None = None
+    try:
+        for row in rows:
+            batch.append(_example(row))
+            if len(batch) == _EXAMPLES_AT_A_TIME:
+                yield batch
+                batch = []
+    except PiError as error:
+        failed = error
+    if batch:
+        yield batch
+    if failed is not None:
+        raise failed
 
 
 def _example(row: Row) -> dict[str, Any]:

@@ -15,7 +15,7 @@ try:
 except ImportError:  # not on this system: two writers are then not told apart
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["JsonlFile"]
+__all__ = ["JsonlFile", "is_torn"]
 
 
 class JsonlFile:
@@ -63,7 +63,7 @@ class JsonlFile:
         whole = 0
         for line in self._file:
             entry = _entry(line)
-            if entry is None and not line.endswith(b"\n"):
+            if is_torn(line, f'{{"id": "{self._job_id}-'):
                 break
             index = entry.get("index") if entry else None
             if entry is None or entry.get("job_id") != self._job_id or not isinstance(index, int):
@@ -97,6 +97,12 @@ class JsonlFile:
         except OSError as failed:
             if error is None:
                 raise self._refused(str(failed.strerror)) from None
+
+
+def is_torn(line: bytes, head: str) -> bool:
+    """Whether `line` is a cut-off beginning of a line that begins with `head`; anything else is nobody's to remove."""
+    start = head.encode()
+    return not line.endswith(b"\n") and (line.startswith(start) or start.startswith(line))
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

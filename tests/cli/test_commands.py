@@ -108,14 +108,15 @@ def test_scores_of_another_run_are_never_mixed_in(folder: Path) -> None:
     assert score("--aggregation-method", "harmonic_mean", "--overwrite").exit_code == 0
 
 
-@pytest.mark.parametrize("name", ["rows.jsonl", "spec.json", "notes.txt", "other.csv", "."])
+@pytest.mark.parametrize("name", ["rows.jsonl", "spec.json", "notes.txt", "open.txt", "other.csv", "."])
 def test_no_file_but_an_output_of_score_is_ever_replaced(folder: Path, name: str) -> None:
     """Not the input, not the spec, not somebody's notes; the error says what to do."""
     (folder / "notes.txt").write_text("mine\n")
+    (folder / "open.txt").write_text("a note whose line does not end")
     (folder / "other.csv").write_text("a,b\n1,2\n")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     for option in ("--output", "--report"):
-        if option == "--report" and name in ("notes.txt", "other.csv"):
+        if option == "--report" and name in ("notes.txt", "open.txt", "other.csv"):
             continue  # a report replaces the report of the run before
         result = score(option, name)
         assert isinstance(result.exception, PiError), result.output

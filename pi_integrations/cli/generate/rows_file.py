@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from pi_integrations.datasets.jsonl_file import is_torn
 from pi_integrations.errors import PiUsageError
 
 __all__ = ["RowsFile"]
@@ -39,9 +40,9 @@ class RowsFile:
         """Counts the rows of each job, up to a last line that was cut off."""
         with self._path.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
-                if not line.endswith(b"\n"):
+                if is_torn(line, '{"id": "'):
                     return
-                row = _row(line)
+                row = _row(line) if line.endswith(b"\n") else None
                 if row is None or row["index"] != self._counts.get(row["job_id"], 0):
                     raise PiUsageError(
                         f"{self._path} line {number} is no row that follows the ones before it, as `generate` writes"
