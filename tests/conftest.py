@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from questions import CLEAR, POLITE
 
 from pi_integrations import AsyncPiClient
 from pi_integrations.testing import ScriptedJudge, embedded
-
-POLITE = "Is the answer polite?"
-CLEAR = "Is the answer clear?"
 
 
 @pytest.fixture(autouse=True)

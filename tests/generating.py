@@ -7,14 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from questions import POLITE
+
 from pi_integrations import PiClient, embedded
 from pi_integrations.engine.jobs import JobSettings
 from pi_integrations.engine.settings import EngineSettings
 from pi_integrations.engine.synthesis.scripted_generator import ScriptedGenerator
 from pi_integrations.testing import Exchange, ScriptedJudge, Verdict
 
+__all__ = ["POLITE", "SEEDS", "generating_client"]
+
 SEEDS = [("How long does a repair take?", "A week."), ("Do you sell helmets?", "Yes, in four sizes.")]
-POLITE = "Is the answer polite?"
 
 
 def _by_length(exchange: Exchange, question: str) -> Verdict | float:

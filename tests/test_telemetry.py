@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import CLEAR, POLITE
 from fault_server import OK, fault_server, http
 from opentelemetry import _logs, trace
 from opentelemetry.sdk._logs import LoggerProvider
@@ -16,6 +15,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from questions import CLEAR, POLITE
 
 from pi_integrations import AsyncPiClient, PiClient, PiConnectionError, PiStatusError, PiUsageError, RetryPolicy
 from pi_integrations.background import BackgroundScorer, MemorySink, OpenTelemetrySink, ScorerCounts

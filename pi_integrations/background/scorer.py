@@ -145,6 +145,9 @@ class BackgroundScorer:
             tags: Whatever else says which traffic this is; the filters and the sinks see them.
             metadata: Handed to the sinks with the score.
         """
+        if isinstance(tags, str):
+            self._queue.refuse(PiUsageError(f"tags is a string, {tags!r}; give a list of tags: [{tags!r}]"))
+            return False
         if self._is_selective and not self._chosen(name, tags):
             return False
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -17,6 +17,7 @@ from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.abandoned_streams import when_abandoned
 from pi_integrations.langchain.conversations import Conversations
 from pi_integrations.langchain.exchange import ExchangeReader
+from pi_integrations.langchain.interrupts import told_of_interrupts
 from pi_integrations.langchain.open_runs import OpenRun, OpenRuns
 from pi_integrations.langchain.run_answers import closed_early, model_output, written_message
 from pi_integrations.langchain.run_counts import RunCounts
@@ -36,7 +37,7 @@ def _guarded(hook: _Hook) -> _Hook:
         try:
             hook(self, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 (never into the application; logged)
-            self._warn(kind_of(error), f"A callback went wrong: {type(error).__name__}: {error}", error)
+            self._went_wrong(kwargs.get("run_id"), error)
 
     return guarded  # type: ignore[return-value]
 
@@ -90,6 +91,11 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
     # attached, and has async handlers waited for.
     run_inline = True
     raise_error = False
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """LangGraph tells of interrupts what derives from a class of its own."""
+        told: type[Any] = told_of_interrupts(cls)  # type: ignore[arg-type]  # classes are hashable
+        return super().__new__(told)  # type: ignore[no-any-return]
 
     def __init__(
         self,
@@ -166,14 +172,14 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
     @_guarded
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **details: Any) -> None:
         """A chain, agent or graph ends; of a streamed one the inputs are known only now."""
+        is_part = "inputs" in details and closed_early()
         run = self._runs.end(run_id)
         if run is None:
             return
-        if "inputs" in details:
-            run.inputs = details["inputs"]
-            if closed_early():
-                self._tally.add("incomplete")
-                return
+        if is_part:
+            self._tally.add("incomplete")
+            return
+        run.inputs = details.get("inputs", run.inputs)
         self._finish(run, outputs)
 
     @_guarded
@@ -183,7 +189,6 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         if around is None:
             return
         output = model_output(response)
-        around.has_written = True
         around.response_id = getattr(output, "id", None) or around.response_id
         if self._runs.end(run_id) is not None:
             self._finish(around, output)
@@ -193,7 +198,8 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         """A retriever ends."""
         around = self._runs.around(run_id)
         if around is not None:
-            around.documents.extend(documents)
+            if isinstance(documents, list | tuple):  # what can be read only once is for the application
+                around.documents.extend(documents)
             self._runs.end(run_id)
 
     @_guarded
@@ -207,6 +213,20 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         self._give_up(run_id)
 
     on_llm_error = on_tool_error = on_retriever_error = on_chain_error
+
+    @_guarded
+    def on_interrupt(self, event: Any) -> None:
+        """Called by LangGraph: a graph stops to ask, and its run ends next."""
+        run = self._runs.around(event.run_id)
+        if run is not None:
+            run.is_interrupted = True
+
+    @_guarded
+    def on_resume(self, event: Any) -> None:
+        """Called by LangGraph: a graph goes on; one inside another is given what it was given at first."""
+        run = self._runs.around(event.run_id)
+        if run is not None and run.run_id == event.run_id:
+            run.is_resumed = True
 
     def _begin(
         self,
@@ -225,7 +245,7 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
                 self._runs.set_apart(run_id)
             return
         ids = _ids(run_id, parent_run_id)
-        run = OpenRun(run_id, inputs, name, tuple(tags or ()), {**metadata, **ids} if metadata else ids)
+        run = OpenRun(run_id, _kept(inputs), name, tuple(tags or ()), {**metadata, **ids} if metadata else ids)
         self._tally.add("runs")
         if self._runs.begin(run) is not None:
             self._tally.add("incomplete")
@@ -233,8 +253,19 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         when_abandoned(partial(self._give_up, run_id))
 
     def _give_up(self, run_id: UUID) -> None:
-        if self._runs.end(run_id) is not None:
+        run = self._runs.end(run_id)
+        if run is not None:
             self._tally.add("incomplete")
+            self._conversations.ask(run)
+
+    def _went_wrong(self, run_id: UUID | None, error: Exception) -> None:
+        """The answer that was being made is not known any more; counted as a run of its own where none was."""
+        run = None if run_id is None else self._runs.around(run_id)
+        if run is None or self._runs.end(run.run_id) is None:
+            self._tally.add("runs")
+        self._tally.add("errors")
+        text = f"A callback went wrong, and an answer is not scored: {type(error).__name__}: {error}"
+        self._warn(("callback", kind_of(error)), text, error)
 
     def _is_answer(self, kind: str, name: str | None) -> bool:
         if self._level == "llm":
@@ -246,7 +277,7 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
             self._tally.add("submitted" if self._submit(run, outputs) else "unanswered")
         except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
             self._tally.add("errors")
-            self._warn(kind_of(error), f"An answer was not scored: {type(error).__name__}: {error}", error)
+            self._warn(("answer", kind_of(error)), f"An answer was not scored: {type(error).__name__}: {error}", error)
 
     def _submit(self, run: OpenRun, outputs: Any) -> bool:
         exchange = self._conversations.new_answer(self._reader, run, outputs)
@@ -256,6 +287,15 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         metadata = run.metadata if response_id is None else {**run.metadata, "response_id": response_id}
         self._scorer.submit(**exchange, name=run.name, tags=run.tags, metadata=metadata)
         return True
+
+
+def _kept(inputs: Any) -> Any:
+    """`inputs` as they are now: an application may go on to use the same list, or mapping, while the run goes on."""
+    if type(inputs) is list:
+        return inputs.copy()
+    if type(inputs) is not dict:
+        return inputs
+    return {name: value.copy() if type(value) is list else value for name, value in inputs.items()}
 
 
 def _ids(run_id: UUID, parent_run_id: UUID | None) -> dict[str, str]:

@@ -95,7 +95,7 @@ class ExchangeReader:
         chosen = select(side, value, getattr(self, side.argument), apart_from=apart_from)
         if chosen is None:
             return []
-        turns = read_turns(chosen, side.role)
+        turns = read_turns(chosen, side.role, has_texts=_are_messages(value, chosen))
         return [Turn(side.role, plain_text(side.name, chosen))] if turns is None else turns
 
 
@@ -111,7 +111,9 @@ class _Conversation:
     def of(cls, asked: list[Turn], answered: list[Turn]) -> _Conversation:
         if asked and asked[-1] in answered:  # an agent's state repeats what it was asked
             asked = [turn for turn in asked if turn not in answered]
-        *before, last = asked + _with_answer(answered)
+        turns = asked + _with_answer(answered)
+        # A summary stands for all that came before it, the question included.
+        *before, last = sorted(turns, key=lambda turn: turn.role != "summary")
         position = max((i for i, turn in enumerate(before) if turn.role == "user"), default=len(before))
         return cls(
             question="".join(turn.text for turn in before[position : position + 1]),
@@ -120,6 +122,10 @@ class _Conversation:
             history=before[:position],
             tool_results=[turn.text for turn in before[position + 1 :] if turn.role == "tool"],
         )
+
+
+def _are_messages(value: Any, chosen: Any) -> bool:
+    return isinstance(value, Mapping) and value.get("messages") is chosen
 
 
 def _with_answer(answered: list[Turn]) -> list[Turn]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Turn", "is_message", "read_turns"]
+__all__ = ["Turn", "is_message", "is_summary", "read_turns"]
 
 # Every framework's name for a speaker becomes the one of the chat APIs, so that the same conversation reads the same.
 _ROLES = {
@@ -21,6 +21,8 @@ _ROLES = {
 }
 # In a mapping, `type` may also be a content type such as `text`.
 _TYPES = frozenset({*_ROLES, "system", "tool"})
+_SPEAKERS = frozenset({*_TYPES, *_ROLES.values()})
+_SUMMARY = "summary"
 _MEDIA = frozenset({"image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file"})
 
 
@@ -29,7 +31,8 @@ class Turn:
     """One message: who spoke and what was said.
 
     Attributes:
-        role: `system`, `user`, `assistant`, `tool`, or another role as it was given.
+        role: `system`, `user`, `assistant`, `tool`, or another role as it was given; `summary` where LangChain put one
+            in the place of earlier turns, as the words of the user.
         text: Its text; a picture, sound or file stands as its type in brackets, reasoning is left out.
         calls_tools: Whether the message asks for tools to be run.
     """
@@ -48,34 +51,60 @@ def is_message(value: Any) -> bool:
     return hasattr(value, "content") and (hasattr(value, "type") or hasattr(value, "role"))
 
 
-def read_turns(value: Any, role: str) -> list[Turn] | None:
+def is_summary(message: Any) -> bool:
+    """Whether a user's message is one that LangChain's `SummarizationMiddleware` wrote."""
+    extras = _body(message).get("additional_kwargs") if isinstance(message, Mapping) else _extras(message)
+    return isinstance(extras, Mapping) and extras.get("lc_source") == "summarization"
+
+
+def _extras(message: Any) -> Any:
+    return getattr(message, "additional_kwargs", None)
+
+
+def read_turns(value: Any, role: str, *, has_texts: bool = False) -> list[Turn] | None:
     """The turns of a message, a list of messages or a prompt value; None when `value` is none of these.
 
     Args:
-        value: What the framework holds. Within a list, pairs `(role, text)` are messages too.
-        role: Who speaks in a mapping that does not say.
+        value: What the framework holds. Within a list, pairs of a role and a text, or content blocks, are messages too.
+        role: Who speaks in a message that does not say.
+        has_texts: Whether LangChain will take `value` for messages whatever it is: then a text is one too, and a pair
+            by itself.
     """
     if hasattr(value, "to_messages"):
         value = value.to_messages()
-    if is_message(value):
+    if is_message(value) or (has_texts and (isinstance(value, str) or _is_tuple(value))):
         return [_turn(value, role)]
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         return None
-    if len(value) == 1 and isinstance(value[0], list):  # runs of chat models hold a batch of one conversation
-        return read_turns(value[0], role)
-    if all(is_message(item) or _is_pair(item) for item in value):
+    if len(value) == 1 and isinstance(value[0], list) and not _is_pair(value[0]):
+        return read_turns(value[0], role, has_texts=has_texts)  # runs of chat models hold a batch of one conversation
+    if all(is_message(item) or _is_pair(item) or (has_texts and isinstance(item, str)) for item in value):
         return [_turn(item, role) for item in value]
     return None
 
 
 def _is_pair(item: Any) -> bool:
+    """Whether it is a role, as such by its type or its name, and what is said."""
+    if _is_tuple(item):
+        return True
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        return False
+    speaker, content = item
+    return isinstance(speaker, str) and speaker in _SPEAKERS and isinstance(content, str | list)
+
+
+def _is_tuple(item: Any) -> bool:
     return isinstance(item, tuple) and len(item) == 2 and all(isinstance(part, str) for part in item)
 
 
 def _turn(message: Any, role: str) -> Turn:
-    if isinstance(message, tuple):
-        speaker, text = message
-        return Turn(_common_role(speaker), text)
+    if isinstance(message, str):
+        return Turn(role, message)
+    if isinstance(message, tuple | list):
+        speaker, content = message
+        return Turn(_common_role(speaker), _text(content))
+    if is_summary(message):
+        role, message = _SUMMARY, {"content": _fields(message)[1]}
     speaker, content, calls = _fields(message)
     return Turn(_common_role(speaker or role), _text(content), calls_tools=bool(calls))
 

@@ -30,7 +30,9 @@ class OpenRun:
         metadata: Its metadata, with the ids that scores carry.
         documents: What retrievers inside it found so far.
         response_id: Id of the last message that a model inside it wrote.
-        has_written: Whether a model inside it wrote anything.
+        has_steps: Whether anything ran inside it.
+        is_interrupted: Whether a graph in it was interrupted.
+        is_resumed: Whether it is a graph that goes on where it was interrupted.
         inner: The runs open inside it, itself included.
     """
 
@@ -41,7 +43,9 @@ class OpenRun:
     metadata: Mapping[str, Any]
     documents: list[Any] = field(default_factory=list)
     response_id: str | None = None
-    has_written: bool = False
+    has_steps: bool = False
+    is_interrupted: bool = False
+    is_resumed: bool = False
     inner: set[UUID] = field(default_factory=set)
 
 
@@ -63,14 +67,15 @@ class OpenRuns:
         self._lock = threading.RLock()
         self._answers: OrderedDict[UUID, OpenRun] = OrderedDict()
         self._around: dict[UUID, OpenRun] = {}
-        # Work that outlives its run still names it as parent; it is no answer of its own.
-        self._apart: OrderedDict[UUID, None] = OrderedDict()
+        # Work that outlives its run still names it as parent; it is no answer of its own. True while the run is open.
+        self._apart: OrderedDict[UUID, bool] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._answers)
 
     def join(self, run_id: UUID, parent_run_id: UUID | None) -> bool:
         """Whether the run belongs to one already known; it is then known too."""
+        is_told = parent_run_id is not None
         if parent_run_id is None:
             # `with_fallbacks` starts the inner run without its parent, which only the context still knows.
             around = (var_child_runnable_config.get() or {}).get("callbacks")
@@ -81,10 +86,12 @@ class OpenRuns:
             run = self._around.get(parent_run_id)
             if run is not None:
                 run.inner.add(run_id)
+                run.has_steps = True
                 self._around[run_id] = run
                 return True
-            if parent_run_id in self._apart:
-                self._set_apart(run_id)
+            # A task that a run left behind keeps the run's context: what it is given to do later is no part of it.
+            if parent_run_id in self._apart if is_told else self._apart.get(parent_run_id, False):
+                self._set_apart(run_id, is_open=True)
                 return True
             return False
 
@@ -102,7 +109,7 @@ class OpenRuns:
     def set_apart(self, run_id: UUID) -> None:
         """Makes a run known that makes no answer, and with it all that happens inside."""
         with self._lock:
-            self._set_apart(run_id)
+            self._set_apart(run_id, is_open=True)
 
     def around(self, run_id: UUID) -> OpenRun | None:
         """The open run that `run_id` is, or belongs to."""
@@ -113,6 +120,8 @@ class OpenRuns:
         with self._lock:
             run = self._around.pop(run_id, None)
             if run is None:
+                if run_id in self._apart:
+                    self._apart[run_id] = False
                 return None
             run.inner.discard(run_id)
             self._set_apart(run_id)
@@ -129,7 +138,7 @@ class OpenRuns:
             self._set_apart(run_id)
         run.inner.clear()
 
-    def _set_apart(self, run_id: UUID) -> None:
-        self._apart[run_id] = None
+    def _set_apart(self, run_id: UUID, is_open: bool = False) -> None:
+        self._apart[run_id] = is_open
         if len(self._apart) > _REMEMBERED:
             self._apart.popitem(last=False)

@@ -11,13 +11,13 @@ from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.contexts import CONTEXT_KEYS, find_contexts
 from pi_integrations.langchain.exchange import INPUT_NAMES, Exchange, ExchangeReader
 from pi_integrations.langchain.feedback_messages import without_feedback
-from pi_integrations.langchain.messages import is_message
+from pi_integrations.langchain.messages import is_message, is_summary
 from pi_integrations.langchain.plain_answers import read_plain_answer
 from pi_integrations.langchain.state_answers import read_state_answer
 from pi_integrations.langchain.texts import structured_text
 from pi_integrations.models import ScoreResult
 
-__all__ = ["closed_early", "is_resumed", "is_state", "last_message", "model_output", "read_answer", "written_message"]
+__all__ = ["closed_early", "is_resumed", "last_message", "model_output", "read_answer", "written_message"]
 
 _RESUMED = "a graph was resumed, and neither this handler nor its"
 _WRITTEN = frozenset({"ai", "AIMessageChunk"})
@@ -43,11 +43,11 @@ def read_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: li
 def _read_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: list[Any]) -> dict[str, Any] | None:
     if _adds_nothing(reader, inputs, outputs):
         return None
-    if is_state(outputs) and not outputs["messages"] and reader.output_key is None:
+    if _is_state(outputs) and not outputs["messages"] and reader.output_key is None:
         return None
     if reader.output_key is None and (_are_documents(outputs) or not _is_answer(last_message(outputs))):
         return None
-    return _of_state(reader, inputs, outputs) if is_state(outputs) else _of_run(reader, inputs, outputs, documents)
+    return _of_state(reader, inputs, outputs) if _is_state(outputs) else _of_run(reader, inputs, outputs, documents)
 
 
 def is_resumed(inputs: Any) -> bool:
@@ -77,7 +77,7 @@ def _are_documents(outputs: Any) -> bool:
     return isinstance(outputs, list) and bool(outputs) and hasattr(outputs[0], "page_content")
 
 
-def is_state(outputs: Any) -> bool:
+def _is_state(outputs: Any) -> bool:
     """Whether these are an agent's or a graph's state, with all the messages in it."""
     return isinstance(outputs, dict) and isinstance(outputs.get("messages"), list)
 
@@ -85,14 +85,17 @@ def is_state(outputs: Any) -> bool:
 def _of_state(reader: ExchangeReader, inputs: Any, outputs: dict[str, Any]) -> dict[str, Any]:
     """The messages say what tools, and retrievers behind them, returned."""
     messages = without_feedback(outputs["messages"])
+    is_asked = any(map(_is_users, messages))
     if is_resumed(inputs):
-        inputs = None if any(map(_is_users, messages)) else _asked_in(outputs) or None
+        inputs = None if is_asked else _asked_in(outputs) or None
     structured = outputs.get("structured_response")
     if structured is not None and reader.output_key is None:
         messages = _with_structured(messages, structured)
-    has_keys = reader.input_key or reader.output_key or reader.context_key
-    is_plain = (inputs is None or isinstance(inputs, Mapping)) and not has_keys
-    if is_plain and find_contexts(inputs, outputs, None) is None:
+    if reader.input_key or reader.output_key or reader.context_key:
+        return _texts(reader.read(inputs, {**outputs, "messages": messages}))
+    if is_asked and isinstance(inputs, Mapping) and "messages" in inputs:
+        inputs = {**inputs, "messages": []}  # the state's come before them: a guardrail may have rewritten some
+    if (inputs is None or isinstance(inputs, Mapping)) and find_contexts(inputs, outputs, None) is None:
         parts = read_state_answer(inputs, messages)
         if parts is not None:
             return parts
@@ -148,7 +151,7 @@ def _asked_in(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_users(message: Any) -> bool:
-    return getattr(message, "type", None) == "human"
+    return getattr(message, "type", None) == "human" and not is_summary(message)
 
 
 def _texts(exchange: Exchange) -> dict[str, Any]:

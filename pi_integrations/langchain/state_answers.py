@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pi_integrations.langchain.messages import is_summary
+
 __all__ = ["read_state_answer"]
 
 _ROLES = {
@@ -59,4 +61,6 @@ def _turn(message: Any) -> _Turn | None:
         role, text = (message["role"], message["content"]) if message.keys() == {"role", "content"} else (None, None)
     else:
         role, text = getattr(message, "type", None), getattr(message, "content", None)
+        if role == "human" and is_summary(message):
+            return None
     return (_ROLES[role], text) if type(text) is str and type(role) is str and role in _ROLES else None

@@ -20,9 +20,9 @@ class PiCallbackHandler(BaseCallbackHandler):
     """Submits the answer of every finished query to a `BackgroundScorer`, where a `CallbackManager` is in use.
 
     It does what `PiInstrumentationHandler` does, as far as callbacks tell, and they tell of query engines alone: chat
-    engines and agents are not seen, only the query engines they use; nor are engines that wrap another one without an
-    event of their own (retry, transform). Use one of the two, not both: each submits every answer it sees. Scores
-    carry the id of the event as `run_id` in their metadata.
+    engines and agents are not seen, only the query engines they use; nor are engines without an event of their own,
+    which are those that wrap another one (retry, transform) and `CustomQueryEngine`. Use one of the two, not both: each
+    submits every answer it sees. Scores carry the id of the event as `run_id` in their metadata.
 
     Args:
         scorer: Scores the answers; close it yourself.

@@ -12,7 +12,7 @@ from typing import Any
 
 from llama_index.core.chat_engine.types import StreamingAgentChatResponse
 
-from pi_integrations.llama_index.tee import Copy, Finish, copying, copying_async
+from pi_integrations.llama_index.tee import AsyncReading, Copy, Finish, Reading
 
 __all__ = ["tee_chat"]
 
@@ -20,20 +20,14 @@ _COPIES = "_pi_copies"
 
 
 class _Watched(StreamingAgentChatResponse):
-    """A chat answer that says when it was read to its end."""
+    """A chat answer that says when it was read to its end, by one of its generators or by several."""
 
     @property
     def response_gen(self) -> Generator[str, None, None]:
-        stream = super().response_gen
-        for copy in self.__dict__.get(_COPIES, ()):
-            stream = copying(stream, copy)
-        return stream
+        return Reading(super().response_gen, self.__dict__.get(_COPIES, ()))
 
     def async_response_gen(self) -> AsyncGenerator[str, None]:
-        stream = super().async_response_gen()
-        for copy in self.__dict__.get(_COPIES, ()):
-            stream = copying_async(stream, copy)
-        return stream
+        return AsyncReading(super().async_response_gen(), self.__dict__.get(_COPIES, ()))
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -49,9 +43,9 @@ def _watched(kind: Any) -> Any:
 
 
 def tee_chat(response: StreamingAgentChatResponse, finish: Finish) -> None:
-    """Makes `response` call `finish` with the whole text when it was read to its end.
+    """Makes `response` call `finish` with the whole text when it was read to its end, in one go or in several.
 
-    Closed or collected before that, or broken by an error, it calls `finish` with None.
+    Closed before that, broken by an error, or collected with all its generators, it calls `finish` with None.
     """
     response.__dict__.setdefault(_COPIES, []).append(Copy(finish))
     kind: Any = type(response)

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from llama_index.core.instrumentation.events.llm import LLMChatStartEvent, LLMPredictStartEvent
-from llama_index.core.instrumentation.events.query import QueryEndEvent, QueryStartEvent
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.base import BaseEvent
 from llama_index_instrumentation.dispatcher import Dispatcher
@@ -17,10 +16,7 @@ from pydantic import PrivateAttr
 from pi_integrations.background import BackgroundScorer
 from pi_integrations.llama_index.answers import AnswerCounts
 from pi_integrations.llama_index.listener import AnswerListener
-from pi_integrations.llama_index.nesting import OpenAnswer
-from pi_integrations.llama_index.questions import own_tags
 from pi_integrations.llama_index.spans import AnswerSpanHandler
-from pi_integrations.llama_index.turns import text_of
 
 __all__ = ["PiInstrumentationHandler"]
 
@@ -108,23 +104,12 @@ class PiInstrumentationHandler(BaseEventHandler):
 
     def handle(self, event: BaseEvent, **kwargs: Any) -> None:
         """Called by LlamaIndex, on the application's thread."""
-        kind = _kind(type(event))
-        if kind is not None:
+        if _is_model_call(type(event)):
             with self._listener.watch.guarded:
-                self._take(kind, event)
-
-    def _take(self, kind: type, event: Any) -> None:
-        if kind is QueryStartEvent:
-            name = (event.span_id or "").partition(".")[0]
-            self._listener.begin(OpenAnswer(event.span_id, text_of(event.query), name, own_tags(event.tags)))
-        elif kind is QueryEndEvent:
-            self._listener.end(event.span_id, event.response)
-        else:
-            self._listener.model_called(event)
+                self._listener.model_called(event)  # type: ignore[arg-type]
 
 
 # Asked for every event of an application, each piece of a streamed answer among them.
 @lru_cache(maxsize=4096)
-def _kind(event: type) -> type | None:
-    heard = (QueryStartEvent, QueryEndEvent, LLMChatStartEvent, LLMPredictStartEvent)
-    return next((kind for kind in heard if issubclass(event, kind)), None)
+def _is_model_call(event: type) -> bool:
+    return issubclass(event, LLMChatStartEvent | LLMPredictStartEvent)

@@ -1,4 +1,4 @@
-"""What the event handler and the span handler tell of: answers that begin, end and fail."""
+"""What the handlers tell of: answers that begin, end and fail, and the model calls they take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user asked: the answer that begins when a chat engine, an agent or a workflow is called."""
+"""What a user asked: the answer that begins when a query engine, chat engine, agent or workflow is called."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from llama_index.core.agent.workflow.workflow_events import AgentWorkflowStartEvent
+from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.workflow import StartEvent, Workflow
@@ -17,12 +18,13 @@ from pi_integrations.llama_index.turns import QUESTION_FIELDS, split_question, t
 
 __all__ = ["begun", "is_answer_span", "own_tags"]
 
+_QUERIES = frozenset({"query", "aquery"})
 _CHATS = frozenset({"chat", "achat", "stream_chat", "astream_chat"})
 _RUNS = frozenset({"run"})
 
 
 def is_answer_span(span_id: str, instance: Any) -> bool:
-    """Whether the span is a call of a chat engine, or a run of an agent or workflow."""
+    """Whether the span is a call of a query engine or chat engine, or a run of an agent or workflow."""
     kind: Any = type(instance)
     methods = _methods(kind)
     return methods is not None and _method(span_id, instance) in methods
@@ -33,6 +35,8 @@ def is_answer_span(span_id: str, instance: Any) -> bool:
 def _methods(kind: Any) -> frozenset[str] | None:
     if issubclass(kind, Workflow):
         return _RUNS
+    if issubclass(kind, BaseQueryEngine):
+        return _QUERIES
     return _CHATS if issubclass(kind, BaseChatEngine) else None
 
 
@@ -47,6 +51,10 @@ def begun(span_id: str, instance: Any, arguments: Mapping[str, Any]) -> OpenAnsw
         answer.question, answer.history = _started(event)
         prompt = getattr(instance, "system_prompt", None)
         answer.system_prompt = prompt if isinstance(prompt, str) else None
+    elif isinstance(instance, BaseQueryEngine):
+        # An engine of the application's own may call its arguments what it likes.
+        first = text_of(next(iter(arguments.values()), None))
+        answer.question, answer.history = _question(arguments) if first is None else first, ()
     else:
         answer.question = text_of(arguments.get("message"))
         given = arguments.get("chat_history")

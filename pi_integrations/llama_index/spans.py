@@ -1,13 +1,10 @@
-"""The span handler beside `PiInstrumentationHandler`: chats, runs of agents and workflows, and whatever fails."""
+"""The span handler beside `PiInstrumentationHandler`: queries, chats, and runs of agents and workflows."""
 
 from __future__ import annotations
 
 from inspect import BoundArguments
 from typing import Any
 
-from llama_index.core.base.base_query_engine import BaseQueryEngine
-from llama_index.core.chat_engine.types import BaseChatEngine
-from llama_index.core.workflow import Workflow
 from llama_index_instrumentation.span import BaseSpan
 from llama_index_instrumentation.span_handlers import BaseSpanHandler
 from pydantic import PrivateAttr
@@ -19,7 +16,7 @@ __all__ = ["AnswerSpanHandler"]
 
 
 class AnswerSpanHandler(BaseSpanHandler[BaseSpan]):
-    """Tells `listener` of chats and runs; it keeps no spans."""
+    """Tells `listener` of queries, chats and runs; it keeps no spans."""
 
     _listener: AnswerListener = PrivateAttr()
 
@@ -68,7 +65,7 @@ class AnswerSpanHandler(BaseSpanHandler[BaseSpan]):
         **kwargs: Any,
     ) -> None:
         """Called by LlamaIndex when a span ends with an error."""
-        if isinstance(instance, BaseQueryEngine | BaseChatEngine | Workflow):
+        if is_answer_span(id_, instance):
             with self._listener.watch.guarded:
                 self._listener.fail(id_, err)
 

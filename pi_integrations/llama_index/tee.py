@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Sequence
+from typing import Any
 
-__all__ = ["Copy", "Finish", "Text", "atee", "copying", "copying_async", "tee"]
+__all__ = ["AsyncReading", "Copy", "Finish", "Reading", "Text", "atee", "tee"]
 
 Text = Callable[[], str | None]
 """Gives the whole text, or None for a stream that ended before its end; raises when the pieces were no text."""
@@ -54,16 +55,84 @@ def tee(stream: Iterable[str], finish: Finish) -> Generator[str, None, None]:
 
     Closed, failed or collected before that, it calls `finish` with None.
     """
-    return copying(stream, Copy(finish))
+    return _copying(stream, Copy(finish))
 
 
 def atee(stream: AsyncIterable[str], finish: Finish) -> AsyncGenerator[str, None]:
     """`tee` for an async stream."""
-    return copying_async(stream, Copy(finish))
+    return _copying_async(stream, Copy(finish))
 
 
-def copying(stream: Iterable[str], copy: Copy) -> Generator[str, None, None]:
-    """`stream`, with what is read of it added to `copy`; closed, it closes the stream."""
+class Reading(Generator[str, None, None]):
+    """`stream`, with what is read of it added to `copies`; closed or failed, it breaks them off.
+
+    Dropped before its end, as by a `break`, it does not: others may read on where it stopped.
+    """
+
+    def __init__(self, stream: Generator[str, None, None], copies: Sequence[Copy]) -> None:
+        self._stream = stream
+        self._copies = copies
+
+    def send(self, value: Any) -> str:
+        """The next piece."""
+        try:
+            piece = self._stream.send(value)
+        except BaseException as error:
+            _end(self._copies, isinstance(error, StopIteration))
+            raise
+        _add(self._copies, piece)
+        return piece
+
+    def throw(self, *error: Any) -> str:
+        """Raises `error` in the stream, which ends it."""
+        _end(self._copies, False)
+        return self._stream.throw(*error)
+
+    def close(self) -> None:
+        """Nothing more will be read."""
+        _end(self._copies, False)
+        self._stream.close()
+
+
+class AsyncReading(AsyncGenerator[str, None]):
+    """`Reading` of an async stream."""
+
+    def __init__(self, stream: AsyncGenerator[str, None], copies: Sequence[Copy]) -> None:
+        self._stream = stream
+        self._copies = copies
+
+    async def asend(self, value: Any) -> str:
+        """The next piece."""
+        try:
+            piece = await self._stream.asend(value)
+        except BaseException as error:
+            _end(self._copies, isinstance(error, StopAsyncIteration))
+            raise
+        _add(self._copies, piece)
+        return piece
+
+    async def athrow(self, *error: Any) -> str:
+        """Raises `error` in the stream, which ends it."""
+        _end(self._copies, False)
+        return await self._stream.athrow(*error)
+
+    async def aclose(self) -> None:
+        """Nothing more will be read."""
+        _end(self._copies, False)
+        await self._stream.aclose()
+
+
+def _add(copies: Sequence[Copy], piece: str) -> None:
+    for copy in copies:
+        copy.add(piece)
+
+
+def _end(copies: Sequence[Copy], whole: bool) -> None:
+    for copy in copies:
+        (copy.complete if whole else copy.break_off)()
+
+
+def _copying(stream: Iterable[str], copy: Copy) -> Generator[str, None, None]:
     try:
         for piece in stream:
             copy.add(piece)
@@ -76,8 +145,7 @@ def copying(stream: Iterable[str], copy: Copy) -> Generator[str, None, None]:
             close()
 
 
-async def copying_async(stream: AsyncIterable[str], copy: Copy) -> AsyncGenerator[str, None]:
-    """`copying` for an async stream."""
+async def _copying_async(stream: AsyncIterable[str], copy: Copy) -> AsyncGenerator[str, None]:
     try:
         async for piece in stream:
             copy.add(piece)

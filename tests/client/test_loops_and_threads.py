@@ -11,8 +11,8 @@ import threading
 import time
 
 import pytest
-from conftest import POLITE
 from fault_server import OK, fault_server
+from questions import POLITE
 
 from pi_integrations import AsyncPiClient, PiClient, PiUsageError
 from pi_integrations.client.limiter import ConcurrencyLimiter

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from conftest import POLITE
+from questions import POLITE
 
 from pi_integrations import AsyncPiClient, MemoryResultCache, PiClient, PiUsageError, Progress, Scored
 from pi_integrations.testing import Exchange, ScriptedJudge, Verdict, embedded, scripted_client

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import uvicorn
-from conftest import CLEAR, POLITE
+from questions import CLEAR, POLITE
 
 from pi_integrations.engine.app import create_app
 from pi_integrations.engine.settings import EngineSettings

@@ -15,9 +15,9 @@ import httpx
 import pytest
 import pytest_asyncio
 from browser import Browser, Tab, find_browser, running_browser
-from conftest import CLEAR, POLITE
 from page_engine import Served
 from pydantic import SecretStr
+from questions import CLEAR, POLITE
 
 from pi_integrations.engine.jobs import JobSettings
 from pi_integrations.engine.synthesis.scripted_generator import ScriptedGenerator

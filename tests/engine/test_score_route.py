@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import CLEAR, POLITE
+from questions import CLEAR, POLITE
 
 from pi_integrations import AsyncPiClient, PiStatusError, PiUsageError, RetryPolicy
 from pi_integrations.engine.settings import EngineSettings

@@ -14,7 +14,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import POLITE
 from langchain.agents import create_agent
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.callbacks import BaseCallbackHandler
@@ -30,6 +29,7 @@ from langsmith import Client, traceable
 from langsmith.run_helpers import get_current_run_tree, tracing_context
 from live_models import ANSWER, TwoPassages, calls_tool, look_up, says, says_forever
 from pydantic import BaseModel
+from questions import POLITE
 
 from pi_integrations import PiUsageError
 from pi_integrations.background import BackgroundScore, BackgroundScorer, MemorySink

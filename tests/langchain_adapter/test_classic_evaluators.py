@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import CLEAR, POLITE
+from questions import CLEAR, POLITE
 
 pytest.importorskip("langchain_classic")
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
-from conftest import POLITE
+from questions import POLITE
 
 from pi_integrations import PiClient, PiStatusError, PiUsageError
 from pi_integrations.langchain import PiDecisionModel

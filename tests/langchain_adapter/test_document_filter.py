@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from adapter_judges import CountingJudge, StuckJudge
-from conftest import POLITE
 from langchain_classic.retrievers import ContextualCompressionRetriever
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnablePassthrough
 from live_models import TwoPassages
+from questions import POLITE
 
 from pi_integrations import PiClient, PiStatusError, PiUsageError
 from pi_integrations.langchain import PiDocumentFilter

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from conftest import POLITE
 from langchain_core.documents import Document
 from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage, messages_to_dict
 from pydantic import BaseModel
+from questions import POLITE
 
 from pi_integrations import AsyncPiClient, PiUsageError
 from pi_integrations.langchain import create_pi_evaluator

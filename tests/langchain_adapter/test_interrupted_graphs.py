@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Annotated, Any, TypedDict
 from uuid import uuid4
 
 import pytest
-from conftest import POLITE
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint
-from langgraph.graph import START, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import Command, interrupt
 from live_models import ANSWER, look_up, says
+from questions import POLITE
 
 from pi_integrations.background import BackgroundScorer, MemorySink
 from pi_integrations.langchain import PiScoreCallbackHandler, RunCounts
@@ -70,8 +72,13 @@ class Thread:
 
     def give(self, graph: Any, *given: Any, thread_id: str = "1") -> Any:
         """What the graph gives for the last of these."""
-        config = {"callbacks": [self._handler], "configurable": {"thread_id": thread_id}}
+        config = {**self.config, "configurable": {"thread_id": thread_id}}
         return [graph.invoke(each, config) for each in given][-1]
+
+    @property
+    def config(self) -> Any:
+        """Of the first conversation."""
+        return {"callbacks": [self._handler], "configurable": {"thread_id": "1"}}
 
     @property
     def exchanges(self) -> list[tuple[str, str]]:
@@ -268,15 +275,156 @@ def test_a_resumed_graph_of_which_nobody_knows_what_it_was_asked_is_an_error(
     assert "resume it with the handler that saw it begin" in caplog.text
 
 
+class Planned(TypedDict, total=False):
+    """Of a graph that plans before it answers."""
+
+    question: str
+    plan: str
+    answer: str
+
+
+def planning_graph(*, is_static: bool, output: Any = None) -> Any:
+    """A model writes a plan, a person may look at it, and a model answers."""
+    model = says("A plan.", "Blue.", "A plan.", "Big.", "A plan.", "Big.")
+
+    def reply(state: Planned) -> Planned:
+        if not is_static:
+            interrupt("May I?")
+        return {"answer": model.invoke(state["question"]).text}
+
+    builder = StateGraph(Planned, output_schema=output)
+    builder.add_sequence([("plan", lambda _: {"plan": model.invoke("Plan.").text}), ("reply", reply)])
+    builder.add_edge(START, "plan")
+    return builder.compile(checkpointer=InMemorySaver(), interrupt_before=["reply"] if is_static else None)
+
+
+@pytest.mark.parametrize("is_static", [False, True], ids=["dynamic", "static"])
+@pytest.mark.parametrize("output", [None, TypedDict("Out", {"answer": str})], ids=["state", "answer alone"])
+@pytest.mark.parametrize("options", [{}, {"input_key": "question", "output_key": "answer"}], ids=["plain", "keys"])
+def test_a_model_that_writes_before_the_interrupt_does_not_bring_back_the_last_answer(
+    thread: Thread, is_static: bool, output: Any, options: dict[str, Any]
+) -> None:
+    """Three turns, three scores, also of the same answer twice, and each with its own question."""
+    if output is None or not options:
+        thread.watch(**options)
+    planning, resume = planning_graph(is_static=is_static, output=output), None if is_static else Command(resume=1)
+    for question in ("Colour?", "Size?", "Weight?"):
+        thread.give(planning, {"question": question}, resume)
+    assert thread.exchanges == [("Colour?", "Blue."), ("Size?", "Big."), ("Weight?", "Big.")]
+    assert thread.counts == RunCounts(runs=6, submitted=3, unanswered=3)
+
+
+async def test_a_function_that_asks_before_it_returns_is_scored_when_it_does(thread: Thread) -> None:
+    """Until then LangGraph gives what it returned the last time; sync and async."""
+    model = says("Blue.", "Big.", "Old.", "New.")
+
+    @entrypoint(checkpointer=InMemorySaver())
+    def asking(question: str) -> str:
+        text: str = model.invoke(question).text
+        interrupt("May I?")
+        return text if "?" in question else ""
+
+    # The model writes again when the function goes on.
+    thread.give(asking, "Colour?", Command(resume=1))
+    config = thread.config
+    await asking.ainvoke("Size?", config)
+    await asking.ainvoke(Command(resume=1), config)
+    assert thread.exchanges == [("Colour?", "Big."), ("Size?", "New.")]
+    assert thread.counts == RunCounts(runs=4, submitted=2, unanswered=2)
+
+
+class Added(TypedDict, total=False):
+    """Messages as they come, without ids."""
+
+    messages: Annotated[list[Any], operator.add]
+
+
+@pytest.mark.parametrize("make", [AIMessage, lambda text: {"role": "assistant", "content": text}])
+def test_the_same_answers_without_ids_are_scored_each(thread: Thread, make: Any) -> None:
+    """They answer other questions."""
+    builder = StateGraph(Added)
+    builder.add_node("reply", lambda _: {"messages": [make("Yes.")]})
+    builder.add_edge(START, "reply")
+    replies = builder.compile(checkpointer=InMemorySaver())
+    thread.give(replies, *({"messages": [("user", question)]} for question in ("Is it blue?", "Is it big?")))
+    assert [answer for _, answer in thread.exchanges] == ["Yes.", "Yes."]
+
+
+def test_a_chain_may_answer_a_conversation_the_same_twice(thread: Thread) -> None:
+    """A `thread_id` in its metadata is the application's own."""
+    opening = RunnableLambda(lambda _: "From nine to five.")
+    config: Any = {**thread.config, "metadata": {"thread_id": "1"}}
+    opening.batch(["When do you open?", "And close?"], {**config, "max_concurrency": 1})
+    assert thread.exchanges == [(asked, "From nine to five.") for asked in ("When do you open?", "And close?")]
+
+
+def test_a_graph_that_failed_and_goes_on_answers_what_it_was_asked(thread: Thread) -> None:
+    """Though its outputs do not say, and the answer is the last one's."""
+    fails = iter([False, True, False])
+
+    def reply(state: State) -> State:
+        if next(fails):
+            raise ConnectionError("gone")
+        return {"answer": ANSWER}
+
+    builder = StateGraph(State, output_schema=TypedDict("Out", {"answer": str}))
+    builder.add_node("reply", reply)
+    builder.add_edge(START, "reply")
+    failing = builder.compile(checkpointer=InMemorySaver())
+    thread.give(failing, {"question": "How long?"})
+    with pytest.raises(ConnectionError):
+        thread.give(failing, {"question": "How many days?"})
+    thread.give(failing, None)
+    assert thread.exchanges == [("How long?", ANSWER), ("How many days?", ANSWER)]
+    assert thread.counts == RunCounts(runs=3, submitted=2, incomplete=1)
+
+
+def test_going_back_to_a_finished_checkpoint_is_no_answer(thread: Thread) -> None:
+    """Nothing runs: it shows an answer that was given; to answer from an earlier one again is another."""
+    agent = create_agent(says("A week.", "A day.", "An hour."), checkpointer=InMemorySaver())
+    config: Any = thread.config
+    for question in ("How long?", "Really?"):
+        agent.invoke({"messages": [("user", question)]}, config)
+    finished, unanswered = (
+        next(each for each in agent.get_state_history(config) if len(each.values["messages"]) == count)
+        for count in (2, 3)
+    )
+    agent.invoke(None, {**config, **finished.config})
+    assert thread.counts == RunCounts(runs=3, submitted=2, unanswered=1)
+    agent.invoke(None, {**config, **unanswered.config})
+    assert [answer for _, answer in thread.exchanges] == ["A week.", "A day.", "An hour."]
+
+
+def test_a_named_graph_inside_another_is_scored_once_when_it_goes_on(thread: Thread) -> None:
+    """LangGraph gives it what it was given at first, not a command."""
+    thread.watch(level=["inner"])
+    inner = create_agent(says(ANSWER), middleware=[Asks()], name="inner")
+    builder = StateGraph(MessagesState)
+    builder.add_node("inner", inner)
+    builder.add_edge(START, "inner")
+    thread.give(builder.compile(checkpointer=InMemorySaver()), ASKED, Command(resume=""))
+    assert thread.exchanges == [("How long?", ANSWER)]
+    assert thread.counts == RunCounts(runs=2, submitted=1, unanswered=1)
+
+
+def told(known: Conversations, name: str, inputs: Any, outputs: Any, **run: Any) -> bool:
+    """Whether it is a new answer of the thread `name`."""
+    opened = OpenRun(uuid4(), inputs, "graph", (), {"thread_id": name}, has_steps=True, **run)
+    return known.new_answer(ExchangeReader(), opened, outputs) is not None
+
+
+def test_a_question_is_remembered_where_langgraph_tells_of_no_interrupts() -> None:
+    """As older versions of it do not."""
+    known, asked = Conversations(), {"question": "How long?"}
+    assert not told(known, "a", asked, dict(asked))
+    assert told(known, "a", Command(resume=1), {"answer": ANSWER})
+
+
 def test_no_more_conversations_are_remembered_than_the_limits() -> None:
     """The oldest are forgotten; texts of answers are not kept."""
-    known, reader = Conversations(limit=2, open_limit=1), ExchangeReader()
-
-    def tell(name: str, outputs: Any) -> bool:
-        run = OpenRun(uuid4(), {"question": "How long?"}, "graph", (), {"thread_id": name})
-        return known.new_answer(reader, run, outputs) is not None
-
-    assert [tell(name, {"answer": ANSWER}) for name in "abacab"] == [True, True, False, True, False, True]
-    assert not any(tell(name, {"question": "How long?"}) for name in "cd")
+    known, asked = Conversations(limit=2, open_limit=1), {"question": "How long?"}
+    answers = [told(known, name, asked, {"answer": ANSWER}, is_interrupted=True) for name in "abacab"]
+    assert answers == [True, True, False, True, False, True]
+    assert not any(told(known, name, asked, dict(asked)) for name in "cd")
     assert len(known) == 3
     assert ANSWER not in str(vars(known))

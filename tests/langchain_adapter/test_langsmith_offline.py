@@ -11,10 +11,10 @@ from uuid import uuid4
 
 import pytest
 from adapter_judges import StuckJudge
-from conftest import CLEAR, POLITE
 from langsmith import Client, aevaluate, evaluate
 from langsmith.run_trees import RunTree
 from langsmith.schemas import Example
+from questions import CLEAR, POLITE
 
 from pi_integrations import AsyncPiClient, PiUsageError
 from pi_integrations.langchain import PiRunEvaluator, create_async_pi_evaluator, create_pi_evaluator

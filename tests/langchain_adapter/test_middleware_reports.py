@@ -8,7 +8,6 @@ from datetime import date
 from typing import Any
 
 import pytest
-from conftest import CLEAR, POLITE
 from langchain.agents import create_agent
 from langchain.agents.middleware import (
     AgentMiddleware,
@@ -24,6 +23,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from live_models import calls_tool, look_up, says
 from pydantic import BaseModel
+from questions import CLEAR, POLITE
 
 from pi_integrations import PiClient
 from pi_integrations.background import BackgroundScorer

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import CLEAR, POLITE
+from questions import CLEAR, POLITE
 
 from pi_integrations import AsyncPiClient, PiStatusError, PiUsageError
 from pi_integrations.langchain import create_async_pi_evaluator, create_pi_evaluator

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from adapter_judges import CountingJudge, StuckJudge
-from conftest import CLEAR, POLITE
 from langchain_core.load import dumps
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField
+from questions import CLEAR, POLITE
 
 from pi_integrations import AsyncPiClient, PiClient, PiStatusError, PiUsageError
 from pi_integrations.langchain import PiScorer

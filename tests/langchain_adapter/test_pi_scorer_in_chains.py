@@ -8,7 +8,6 @@ from operator import itemgetter
 from typing import Any
 
 import pytest
-from conftest import CLEAR, POLITE
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.language_models import GenericFakeChatModel
@@ -22,6 +21,7 @@ from langchain_core.runnables import (
     RunnableParallel,
     RunnablePassthrough,
 )
+from questions import CLEAR, POLITE
 
 from pi_integrations import AsyncPiClient, PiUsageError
 from pi_integrations.langchain import PiScorer

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import CLEAR, POLITE
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, ModelCallLimitMiddleware, SummarizationMiddleware
 from langchain.agents.structured_output import ToolStrategy
@@ -19,6 +18,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
 from live_models import calls_tool, look_up, says
 from pydantic import BaseModel
+from questions import CLEAR, POLITE
 
 from pi_integrations import PiClient, PiStatusError, PiUsageError, RetryPolicy
 from pi_integrations.background import BackgroundScorer, MemorySink

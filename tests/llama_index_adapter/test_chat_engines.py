@@ -211,6 +211,52 @@ class TestStreams:
         await stream.aclose()
         assert watched.counts() == AnswerCounts(answers=1, incomplete=1)
 
+    def test_read_in_two_goes(self, watched: Watched) -> None:
+        """The first word by one generator, the rest by another: one whole answer."""
+        response = simple(Talker(), []).stream_chat(ASKED)
+        first = next(iter(response.response_gen))
+        gc.collect()
+        assert watched.counts() == AnswerCounts(answers=1, streaming=1)
+        assert first + "".join(response.response_gen) == ANSWER
+        assert [score.llm_output for score in watched.scores()] == [ANSWER]
+        assert watched.counts() == AnswerCounts(answers=1, submitted=1)
+
+    async def test_read_in_two_goes_asynchronously(self, watched: Watched) -> None:
+        """A generator that is dropped does not close the answer."""
+        response = await simple(Talker(), []).astream_chat(ASKED)
+        first = ""
+        async for piece in response.async_response_gen():
+            first = piece
+            break
+        gc.collect()
+        await asyncio.sleep(0.01)
+        assert first + "".join([piece async for piece in response.async_response_gen()]) == ANSWER
+        assert [score.llm_output for score in watched.scores()] == [ANSWER]
+        assert watched.counts() == AnswerCounts(answers=1, submitted=1)
+
+    def test_given_up_in_the_middle_is_incomplete_when_it_is_gone(self, watched: Watched) -> None:
+        """Not before: who still has the answer may read on."""
+        response = simple(Talker(), []).stream_chat(ASKED)
+        assert response.write_response_to_history_thread is not None
+        response.write_response_to_history_thread.join()
+        next(response.response_gen)
+        assert watched.counts() == AnswerCounts(answers=1, streaming=1)
+        del response
+        gc.collect()
+        assert watched.counts() == AnswerCounts(answers=1, incomplete=1)
+
+    async def test_what_is_thrown_into_a_stream_ends_it(self, watched: Watched) -> None:
+        """As into any generator, sync or async."""
+        stream = simple(Talker(), []).stream_chat(ASKED).response_gen
+        next(stream)
+        with pytest.raises(ConnectionError):
+            stream.throw(ConnectionError("gone"))
+        astream = (await simple(Talker(), []).astream_chat(ASKED)).async_response_gen()
+        await anext(astream)
+        with pytest.raises(ConnectionError):
+            await astream.athrow(ConnectionError("gone"))
+        assert watched.counts() == AnswerCounts(answers=2, incomplete=2)
+
     def test_never_read_is_incomplete_when_it_is_gone(self, watched: Watched) -> None:
         """Nothing is left streaming for ever, and nothing is kept alive."""
         response = simple(Talker(), []).stream_chat(ASKED)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from in_memory_engines import ANSWER, PASSAGES, Canned, Talker, in_thread, query_engine
+from in_memory_engines import ANSWER, PASSAGES, Canned, Shelf, Talker, in_thread, query_engine
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.base_selector import BaseSelector, SelectorResult, SingleSelection
 from llama_index.core.base.response.schema import (
@@ -22,7 +22,12 @@ from llama_index.core.base.response.schema import (
 )
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.instrumentation.dispatcher import instrument_tags
-from llama_index.core.query_engine import RouterQueryEngine, SubQuestionQueryEngine
+from llama_index.core.query_engine import (
+    CustomQueryEngine,
+    RetrieverQueryEngine,
+    RouterQueryEngine,
+    SubQuestionQueryEngine,
+)
 from llama_index.core.question_gen.types import BaseQuestionGenerator, SubQuestion
 from llama_index.core.response_synthesizers import get_response_synthesizer
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
@@ -381,6 +386,68 @@ class Duration(BaseModel):
     """A structured answer."""
 
     weeks: int
+
+
+class Desk(CustomQueryEngine):
+    """An engine of the application's own: LlamaIndex has no query events for it, only spans."""
+
+    def custom_query(self, query_str: str) -> str:
+        return f"I was asked: {query_str}"
+
+
+class Asks(CustomQueryEngine):
+    """Asks two other engines, in words of its own."""
+
+    def custom_query(self, query_str: str) -> str:
+        return " ".join(str(query_engine().query(f"{query_str} ({number})")) for number in (1, 2))
+
+
+class Fails(CustomQueryEngine):
+    def custom_query(self, query_str: str) -> str:
+        raise ValueError("no answer")
+
+
+class Renames(RetrieverQueryEngine):
+    """Has a `query` of its own around LlamaIndex's, with other arguments."""
+
+    def query(self, top_k: int, question: str) -> Any:  # type: ignore[override]
+        return super().query(question)
+
+
+class TestEnginesOfTheApplicationsOwn:
+    """One score for the answer that the user sees."""
+
+    async def test_a_custom_engine(self, installed: Live) -> None:
+        """Sync and async, of a string and of a bundle."""
+        Desk().query(QUERY)
+        await Desk().aquery(QueryBundle(QUERY))
+        scores = installed.scores()
+        assert [(score.name, score.llm_input, score.llm_output) for score in scores] == [
+            ("Desk", QUERY, f"I was asked: {QUERY}")
+        ] * 2
+        assert all(score.metadata["run_id"].startswith(("Desk.query-", "Desk.aquery-")) for score in scores)
+
+    async def test_one_that_asks_others(self, installed: Live) -> None:
+        """Theirs are no answers of the user's."""
+        await Asks().aquery(QUERY)
+        in_thread(lambda: Asks().query(QUERY))
+        assert [(score.name, score.llm_input) for score in installed.scores()] == [("Asks", QUERY)] * 2
+        assert installed.handler.counts() == AnswerCounts(answers=2, submitted=2)
+
+    async def test_one_that_raises(self, installed: Live) -> None:
+        """It is counted, and hides nothing that follows."""
+        with pytest.raises(ValueError, match="no answer"):
+            Fails().query(QUERY)
+        with pytest.raises(ValueError, match="no answer"):
+            await Fails().aquery(QUERY)
+        Desk().query(QUERY)
+        assert installed.handler.counts() == AnswerCounts(answers=1, submitted=1, failed=2)
+
+    def test_one_with_a_query_method_of_its_own(self, installed: Live) -> None:
+        """Around LlamaIndex's: two spans, one answer, and the question found by its name."""
+        synthesizer = get_response_synthesizer(llm=Talker())
+        Renames(retriever=Shelf(), response_synthesizer=synthesizer).query(2, question=QUERY)
+        assert [(score.name, score.llm_input) for score in installed.scores()] == [("Renames", SCORED_INPUT)]
 
 
 class TestOtherAnswers:

@@ -5,6 +5,7 @@ Providers are told apart by what their exceptions carry and are called, so that 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -17,6 +18,18 @@ _PASSING = re.compile(
     r"timeout|timedout|ratelimit|toomanyrequests|throttl|overloaded|unavailable|internalserver|resourceexhausted"
     r"|connection|connecterror|remoteprotocol|readerror|gaierror"
 )
+_FILTERED_NAMES = re.compile(r"contentfilter|contentpolicy|blockedprompt")
+_FILTERED_CODES = {
+    *("content_filter", "content_filtered", "content_policy_violation", "responsibleaipolicyviolation"),
+    *("invalid_prompt", "moderation_blocked", "data_inspection_failed"),
+}
+# Providers whose codes do not tell a filtered prompt from other bad requests say so in words.
+_FILTERED_WORDS = re.compile(
+    r"content management policy|content filtering policy|violating our usage policy", re.IGNORECASE
+)
+# What reading an answer of another form than the provider's own raises, in its package or in LangChain.
+_MISREAD = (AttributeError, IndexError, KeyError, TypeError, json.JSONDecodeError)
+_TRIES_OF_MISREAD = 4
 _TOO_LONG = re.compile(
     r"context[ _]?length|context[ _]window|contextoverflow|contextwindowexceeded|maximum context"
     r"|(prompt|input|request)( is|_is)? too (long|large)|exceeds? the (maximum|max)[\w ]* tokens",
@@ -43,6 +56,8 @@ class NoAnswer(Exception):
         retryable: Whether asking again may help.
         detail: The provider's own words without secrets; empty when there are none.
         declined: Whether the model or its provider declined this text; another text may pass.
+        too_long: Whether the text is longer than the model reads; a shorter one may pass.
+        tries: How often asking may be tried in all where it may help; None for as often as patience allows.
         retry_after: Seconds the provider asked to wait, if it did.
     """
 
@@ -53,6 +68,8 @@ class NoAnswer(Exception):
         retryable: bool = False,
         detail: str = "",
         declined: bool = False,
+        too_long: bool = False,
+        tries: int | None = None,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(reason)
@@ -60,6 +77,8 @@ class NoAnswer(Exception):
         self.retryable = retryable
         self.detail = detail
         self.declined = declined
+        self.too_long = too_long
+        self.tries = tries
         self.retry_after = retry_after
 
     def turns_down(self, parameter: str) -> bool:
@@ -90,13 +109,41 @@ def failure_of(error: Exception, secrets: Collection[str] = (), *, who: str, rea
     names = " ".join(kind.__name__ for kind in type(error).__mro__).casefold()
     if "lengthfinishreason" in names:
         return NoAnswer(f"the {who}'s answer was cut off at its token limit; raise max_tokens of the chat model")
-    if "contentfilter" in names:
+    if _is_filtered(error, status, names):
         return NoAnswer(f"the {who}'s provider stopped the answer ({told})", detail=detail, declined=True)
     if status != 429 and (_TOO_LONG.search(names) or _TOO_LONG.search(str(error))):
         reason = f"the {reads} is longer than the {who} reads; shorten it or use a model that reads more ({told})"
-        return NoAnswer(reason, detail=detail)
+        return NoAnswer(reason, detail=detail, too_long=True)
+    if status is None and isinstance(error, _MISREAD) and "keyword argument" not in detail:
+        reason = f"the {who}'s provider sent an answer of a form that cannot be read ({told})"
+        return NoAnswer(reason, retryable=True, detail=detail, tries=_TRIES_OF_MISREAD)
     passing = _is_passing(error, status, names)
     return NoAnswer(f"the {who} failed: {told}", retryable=passing, detail=detail, retry_after=_retry_after(error))
+
+
+def _is_filtered(error: Exception, status: int | None, names: str) -> bool:
+    """Whether a content filter turned the text down, by the exception's name, its codes or its words."""
+    if _FILTERED_NAMES.search(names) or _FILTERED_CODES.intersection(_codes(error)):
+        return True
+    return status in (None, 400, 422) and _FILTERED_WORDS.search(str(error)) is not None
+
+
+def _codes(error: Exception) -> Iterator[str]:
+    """The codes that `error` and the body of its response carry, in lower case."""
+    for field in ("code", "type"):
+        if isinstance(value := getattr(error, field, None), str):
+            yield value.casefold()
+    yield from _codes_of_body(getattr(error, "body", None))
+
+
+def _codes_of_body(body: object) -> Iterator[str]:
+    if not isinstance(body, Mapping):
+        return
+    for field in ("code", "type"):
+        if isinstance(value := body.get(field), str):
+            yield value.casefold()
+    for field in ("error", "innererror"):
+        yield from _codes_of_body(body.get(field))
 
 
 def _is_passing(error: Exception, status: int | None, names: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from pi_integrations.engine.synthesis.prompts import Prompt
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import ScoreRequest
 
-__all__ = ["Answer", "Calls", "side_by_side"]
+__all__ = ["Answer", "Calls", "TooLong", "side_by_side"]
 
 T = TypeVar("T")
 _QUIET_SECONDS = 60.0
@@ -28,16 +28,30 @@ _QUIET_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the generator said; `declined` is why it said nothing."""
+    """What the generator said.
+
+    Attributes:
+        text: Its words.
+        temperature: At which it said them, where known.
+        declined: Why it said nothing, if so.
+        cut: Whether it stopped at a limit on tokens.
+    """
 
     text: str
+    temperature: float | None = None
     declined: str | None = None
+    cut: bool = False
+
+
+class TooLong(JobStopped):
+    """The prompt is longer than the generator reads; where a shorter one will do, the job goes on with that."""
 
 
 class Calls:
     """What a job asks of models. Each answer is recorded under its key, and paid for on a bill.
 
-    Failures that may pass are waited out, and the job's owner is told so once a storm.
+    Failures that may pass are waited out, and the job's owner is told so once a storm. `paid` is called after each call
+    of the generator.
     """
 
     def __init__(
@@ -49,6 +63,7 @@ class Calls:
         ledger: Ledger,
         patience: Patience,
         tell: Callable[[str], Awaitable[None]],
+        paid: Callable[[], Awaitable[None]],
     ) -> None:
         self._run = run
         self._generator = generator
@@ -57,6 +72,7 @@ class Calls:
         self._ledger = ledger
         self._patience = patience
         self._tell = tell
+        self._paid = paid
         self._stormy = False
         self._told_at = -_QUIET_SECONDS
 
@@ -65,25 +81,38 @@ class Calls:
 
         Raises:
             CeilingReached: when the call might cost more than the job may.
+            TooLong: when the prompt is longer than the generator reads.
             JobStopped: when the generator cannot be asked.
         """
+        size, limited = _size(prompt), self._generator.limits_answers
 
         async def call() -> Any:
-            pending.enter_context(self._ledger.allowed(bill, len(prompt)))
-            return await self._patiently(lambda: self._generator.ask(prompt, temperature))
+            most = await pending.enter_async_context(self._ledger.asking(bill, size, limited=limited))
+            return await self._patiently(lambda: self._generator.ask(prompt, temperature, most))
 
-        with ExitStack() as pending:
+        async with AsyncExitStack() as pending:
             try:
                 value = await self._run.recorded(key, call)
             except NoAnswer as failure:
                 raise JobStopped(self._explained(failure)) from None
             bill.add(value["tokens"])
-        return Answer(value["text"], value.get("declined"))
+        await self._paid()
+        if too_long := value.get("too_long"):
+            raise TooLong(f"{too_long}.")
+        return Answer(
+            value["text"], value.get("temperature", temperature), value.get("declined"), bool(value.get("cut"))
+        )
 
     async def score(self, bill: Bill, key: str, brief: Brief, item: Item) -> dict[str, Any] | str:
-        """The item's scores, as a score request is answered; a reason when it has none."""
+        """The item's scores, as a score request is answered; a reason when it has none.
+
+        Raises:
+            CeilingReached: when they might cost more than the job may.
+            JobStopped: when no scores can be had.
+        """
 
         async def call() -> Any:
+            await pending.enter_async_context(self._ledger.scoring(bill))
             try:
                 return await self._patiently(lambda: self._scored(brief, item))
             except ScoringFailed as failure:
@@ -91,16 +120,15 @@ class Calls:
                     raise
                 return {"unscored": redacted(str(failure))}
 
-        try:
-            value = await self._run.recorded(key, call)
-        except ScoringFailed as failure:
-            raise JobStopped(f"scores could not be had for {self._patience.seconds:g} s: {failure}") from None
-        except PiUsageError as error:
-            raise JobStopped(f"the scoring spec cannot be used: {error}") from None
-        if "unscored" in value:
-            return str(value["unscored"])
-        bill.add_judge(value.get("usage"))
-        return dict(value)
+        async with AsyncExitStack() as pending:
+            try:
+                value = await self._run.recorded(key, call)
+            except ScoringFailed as failure:
+                raise JobStopped(f"scores could not be had for {self._patience.seconds:g} s: {failure}") from None
+            except PiUsageError as error:
+                raise JobStopped(f"the scoring spec cannot be used: {error}") from None
+            bill.add_judge(value.get("usage"))
+        return str(value["unscored"]) if "unscored" in value else dict(value)
 
     async def embed(self, key: str, texts: list[str]) -> Vectors:
         """The embeddings of `texts`; none where the engine has no embeddings model, or for no texts."""
@@ -151,8 +179,13 @@ class Calls:
     def _explained(self, failure: NoAnswer) -> str:
         reason = failure.reason.rstrip(".")
         if failure.retryable:
-            return f"{reason}. It did not pass within {self._patience.seconds:g} s; start another job later."
+            return f"{reason}. {self._patience.given_up(failure)}; start another job later."
         return f"{reason}. Mend the engine's configuration, then start another job."
+
+
+def _size(prompt: Prompt) -> int:
+    """Bytes: a closer measure of tokens than characters, in any script."""
+    return len((prompt.system + prompt.user).encode("utf-8", "replace"))
 
 
 async def side_by_side(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -13,18 +13,21 @@ from pi_integrations.engine.scoring.service import ScoreService
 from pi_integrations.engine.synthesis.asking import Generator
 from pi_integrations.engine.synthesis.calls import Calls
 from pi_integrations.engine.synthesis.embedding import Embedder, Vectors
-from pi_integrations.engine.synthesis.items import Brief
+from pi_integrations.engine.synthesis.items import Brief, well_formed
 from pi_integrations.engine.synthesis.kept import Kept, Likeness
 from pi_integrations.engine.synthesis.ledger import Bill, CeilingReached, Ledger
 from pi_integrations.engine.synthesis.patience import Patience
 from pi_integrations.engine.synthesis.state import State
 from pi_integrations.engine.synthesis.themes import Grounds, prepare
 from pi_integrations.engine.synthesis.window import Dealt, Window
+from pi_integrations.errors import PiError
 
 __all__ = ["Generation", "Tools"]
 
 # Figures of diversity are computed when so many times more items are kept than the last time.
 _GROWTH = 1.5
+# Seconds between two commits of what the batches under way have cost.
+_PAID_EVERY = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,11 @@ class Generation:
         kept = None if progress is None else progress["ledger"]
         self._ledger = Ledger(tools.prices, brief.max_cost_usd, kept)
         models = (tools.generator, tools.service, tools.embedder)
-        self._calls = Calls(run, *models, self._ledger, tools.patience, self._tell)
+        self._calls = Calls(run, *models, self._ledger, tools.patience, self._tell, self._paid)
         self._committing = asyncio.Lock()
         self._measured = 0
+        self._committed: Mapping[str, Any] | None = progress
+        self._committed_at = asyncio.get_running_loop().time()
 
     async def work(self) -> Mapping[str, Any]:
         """Does the job and returns the fields of its result.
@@ -76,15 +81,25 @@ class Generation:
             JobStopped: when the generator cannot be asked, or has nothing new to say.
             PiUsageError: when the embeddings model gives vectors that cannot be compared.
         """
+        if self._state.failed:
+            raise JobStopped(self._state.failed)
         try:
-            grounds = await self._prepared()
-            self._kept = await asyncio.to_thread(Kept, grounds.seeds, self._tools.likeness, grounds.vectors)
-            if self._state.next:
-                await self._take_in()
-            await self._generate(grounds)
+            await self._worked()
         except CeilingReached:
             self._halt()
+        except PiError as failure:
+            # What was paid for until here is told.
+            self._state.failed = str(failure)
+            await self._finished()
+            raise
         return await self._finished()
+
+    async def _worked(self) -> None:
+        grounds = await self._prepared()
+        self._kept = await Kept.begun(grounds.seeds, self._tools.likeness, grounds.vectors)
+        if self._state.next:
+            await self._take_in()
+        await self._generate(grounds)
 
     async def _prepared(self) -> Grounds:
         if self._resumed:  # all on record, and counted
@@ -147,9 +162,9 @@ class Generation:
         self._ledger.settle(dealt.bill)
         if made.halted:
             self._halt()
-        self._state.deal_with(made.tally, batch.temperature, made.reason, self._brief)
+        self._state.deal_with(made.tally, made.temperature, made.reason, self._brief)
         await self._measure(_GROWTH)
-        lines = self._state.metric_line(made.tally, batch.theme, batch.temperature, self._brief)
+        lines = self._state.metric_line(made.tally, batch.theme, made.temperature, self._brief)
         await self._commit(rows=rows, messages=lines)
 
     async def _measure(self, growth: float) -> None:
@@ -176,15 +191,30 @@ class Generation:
         self._state.told = True
         if self._state.stopped:
             self._halt()  # with the count as it is now
-        if self._state.next:
+        if self._state.next and not self._state.failed:
             await self._measure(1.0)
         lines = [self._state.stopped] if self._state.stopped else []
         await self._commit(messages=[*lines, self._state.last_line(self._brief)])
 
     async def _tell(self, line: str) -> None:
         async with self._committing:
-            await self._run.commit(messages=[line])
+            await self._run.commit(messages=[well_formed(line)])
+
+    async def _paid(self) -> None:
+        """Tells now and then what batches under way have cost, for the figures of a job that is cancelled."""
+        now = asyncio.get_running_loop().time()
+        if self._committed is None or now < self._committed_at + _PAID_EVERY:
+            return
+        self._committed_at = now
+        async with self._committing:
+            status = self._committed["status"]
+            # Of all else only what was committed with its rows: there may be more by now.
+            figures = {**status["figures"], **self._ledger.figures()}
+            await self._run.commit(progress={**self._committed, "status": {**status, "figures": figures}})
 
     async def _commit(self, *, rows: list[Any] | None = None, messages: list[str]) -> None:
         async with self._committing:
-            await self._run.commit(rows=rows or [], messages=messages, progress=self._state.progress(self._ledger))
+            self._committed = self._state.progress(self._ledger)
+            self._committed_at = asyncio.get_running_loop().time()
+            lines = [well_formed(line) for line in messages]
+            await self._run.commit(rows=rows or [], messages=lines, progress=self._committed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,17 +10,33 @@ from pi_integrations.engine.synthesis.policies import POLICIES, Policy
 from pi_integrations.models.data import GenerateInputsRequest, GeneratePairsRequest
 from pi_integrations.models.specs import ScoringSpec
 
-__all__ = ["Brief", "Item", "brief_of"]
+__all__ = ["Brief", "Item", "brief_of", "well_formed"]
 
 _MIN_SCORE = 0.5
+_SURROGATES = re.compile("[\ud800-\udfff]+")
+
+
+def well_formed(text: str) -> str:
+    """`text` with a replacement character for each half of a surrogate pair: neither JSON nor HTTP can carry those."""
+    return _SURROGATES.sub(lambda halves: halves[0].encode("utf-16", "surrogatepass").decode("utf-16", "replace"), text)
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An input, with its response where there is one."""
+    """An input, with its response where there is one; what is no text in either is replaced."""
 
     llm_input: str
     llm_output: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "llm_input", well_formed(self.llm_input))
+        if self.llm_output is not None:
+            object.__setattr__(self, "llm_output", well_formed(self.llm_output))
+
+    @property
+    def length(self) -> int:
+        """Characters of both."""
+        return len(self.llm_input) + len(self.llm_output or "")
 
     @classmethod
     def of_row(cls, row: Any) -> Item:
@@ -88,4 +105,4 @@ def brief_of(request: GeneratePairsRequest | GenerateInputsRequest) -> Brief:
 
 
 def _present(text: str | None) -> str | None:
-    return text if text and text.strip() else None
+    return well_formed(text) if text and text.strip() else None

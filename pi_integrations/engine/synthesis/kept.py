@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, TypeVar
@@ -20,6 +21,9 @@ from pi_integrations.engine.synthesis.shots import ShotPool
 __all__ = ["Kept", "Likeness"]
 
 T = TypeVar("T")
+_LONGEST_SHOT = 8_000
+# Not the loop's own threads: what holds those up would hold up every job.
+_THREADS = ThreadPoolExecutor(2, thread_name_prefix="pi-kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Kept:
     """
 
     def __init__(self, seeds: Sequence[Item], likeness: Likeness, vectors: Vectors) -> None:
+        self._likeness = likeness
         self._worded = NearDuplicates(likeness.similarity)
         self._meant = EmbeddingDuplicates(self._vectors_of, likeness.cosine)
         self._vectors: Vectors = {}
@@ -55,6 +60,11 @@ class Kept:
         self._diversity = Diversity()
         self._lock = Lock()
         self._index([seed.llm_input for seed in seeds], vectors)
+
+    @classmethod
+    async def begun(cls, seeds: Sequence[Item], likeness: Likeness, vectors: Vectors) -> Kept:
+        """One with these arguments, made in a thread: there may be many seeds."""
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, cls, seeds, likeness, vectors)
 
     async def take_in(self, rows: Sequence[Any], vectors: Vectors) -> None:
         """Takes in what earlier lives of the job kept."""
@@ -71,8 +81,17 @@ class Kept:
         self._meant.extend(text for text in texts if text in vectors)
 
     async def repeated(self, items: Sequence[Item]) -> list[bool]:
-        """Whether each is worded like something kept before."""
-        return await self._threaded(lambda: [self._worded.similar(item.llm_input) is not None for item in items])
+        """Whether each is worded like something kept before, or like one of `items` before it."""
+        return await self._threaded(lambda: self._repeated(items))
+
+    def _repeated(self, items: Sequence[Item]) -> list[bool]:
+        batch, repeated = NearDuplicates(self._likeness.similarity), []
+        for text in (item.llm_input for item in items):
+            known = self._worded.similar(text) is not None or batch.similar(text) is not None
+            if not known:
+                batch.extend([text])
+            repeated.append(known)
+        return repeated
 
     async def keep(self, items: Sequence[Item], room: int, vectors: Vectors) -> list[bool]:
         """Keeps the first `room` items that are like none before them; whether each was kept or, beyond `room`, was
@@ -100,7 +119,8 @@ class Kept:
         return [self._vectors[text] for text in texts]
 
     def _remember(self, item: Item) -> None:
-        self._shots.add(item)
+        if item.length <= _LONGEST_SHOT:
+            self._shots.add(item)
         self._diversity.add(item.llm_input)
 
     def shots(self, count: int, policy: Policy, rng: random.Random) -> list[Item]:
@@ -118,7 +138,7 @@ class Kept:
         }
 
     async def _threaded(self, work: Callable[[], T]) -> T:
-        return await asyncio.to_thread(self._locked, work)
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, self._locked, work)
 
     def _locked(self, work: Callable[[], T]) -> T:
         with self._lock:

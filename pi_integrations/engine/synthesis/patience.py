@@ -21,6 +21,7 @@ _jitter = random.Random()
 
 class Patience:
     """Calls again after failures that say `retryable`: exponential waits with jitter, or the wait the failure asks for.
+    A failure with `tries` is tried so often at most.
 
     Args:
         seconds: From the first try on; a wait that would pass them is not begun, and the last failure is raised.
@@ -44,11 +45,24 @@ class Patience:
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda error: getattr(error, "retryable", False) is True),
             wait=self._wait,
-            stop=tenacity.stop_before_delay(self.seconds),
+            stop=self._is_over,
             before_sleep=before_sleep,
             reraise=True,
         )
         return await retrying(once)
+
+    def given_up(self, failure: BaseException) -> str:
+        """Why a failure was not waited out."""
+        asked, tries = getattr(failure, "retry_after", None), getattr(failure, "tries", None)
+        if asked is not None and asked > self.seconds:
+            return f"The provider asks to wait for {asked:g} s, and a job waits for {self.seconds:g} s at most"
+        if tries is not None:
+            return f"It did not pass in {tries} tries, or within {self.seconds:g} s"
+        return f"It did not pass within {self.seconds:g} s"
+
+    def _is_over(self, state: tenacity.RetryCallState) -> bool:
+        tries = getattr(_failure(state), "tries", None)
+        return tenacity.stop_before_delay(self.seconds)(state) or (tries is not None and state.attempt_number >= tries)
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         asked: Any = getattr(_failure(state), "retry_after", None)

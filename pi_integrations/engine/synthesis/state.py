@@ -29,9 +29,10 @@ class State:
         tally: Of all batches.
         barren: How many batches in a row brought nothing.
         drought: Their tally.
-        reason: The last reason why an item had no verdict, or an answer was refused.
+        reason: The last reason why an item had no verdict or was too long, or an answer was refused.
         diversity: The figures last computed.
         stopped: Why no more batches are launched, if so.
+        failed: Why the job ends in an error, if so.
         told: Whether the last line is written.
     """
 
@@ -45,6 +46,7 @@ class State:
     reason: str | None = None
     diversity: dict[str, Any] = field(default_factory=dict)
     stopped: str | None = None
+    failed: str | None = None
     told: bool = False
 
     @classmethod
@@ -57,8 +59,8 @@ class State:
         kept["tally"], kept["drought"] = Tally.of(kept["tally"]), Tally.of(kept["drought"])
         return cls(**kept)
 
-    def deal_with(self, batch: Tally, temperature: float, reason: str | None, brief: Brief) -> None:
-        """Counts the next batch, made at `temperature`."""
+    def deal_with(self, batch: Tally, temperature: float | None, reason: str | None, brief: Brief) -> None:
+        """Counts the next batch, written at `temperature` where that is known."""
         self.next += 1
         self.used = temperature
         self.tally.add(batch)
@@ -67,7 +69,7 @@ class State:
         collided = batch.similar / seen if seen else 0.0
         self.temperature = brief.policy.next_temperature(self.temperature, collided)
         if batch.accepted:
-            self.barren, self.drought = 0, Tally()
+            self.barren, self.drought, self.reason = 0, Tally(), None
         else:
             self.barren += 1
             self.drought.add(batch)
@@ -88,7 +90,7 @@ class State:
         )
         return figures.model_dump(mode="json")
 
-    def metric_line(self, batch: Tally, theme: str | None, temperature: float, brief: Brief) -> list[str]:
+    def metric_line(self, batch: Tally, theme: str | None, temperature: float | None, brief: Brief) -> list[str]:
         """A line of JSON about the batch just dealt with; in large jobs every so many batches only, some 100 in all."""
         every = max(1, brief.target // (brief.batch_size * _METRIC_LINES))
         if (self.next - 1) % every:
@@ -107,7 +109,7 @@ class State:
 
     def exhausted(self, brief: Brief) -> str:
         """Why a job ends that finds nothing new any more."""
-        told = self.reason and (self.drought.unscored or self.drought.declined)
+        told = self.reason and (self.drought.unscored or self.drought.declined or self.drought.malformed)
         why = f" The last reason given: {self.reason}." if told else ""
         return (
             f"made {self.tally.accepted} of {brief.target} {brief.noun}s; the last {self.barren} batches brought"
