@@ -26,6 +26,9 @@ _APPLICATION_VERSION = "pi-jobs-1"
 # All queues together; a poll costs some three milliseconds of processor time.
 _POLLS_A_SECOND = 4
 _SLOWEST_POLL = 1.0
+# Jobs of the dead come rarely, and their workers were silent for seconds before.
+_TAKEOVER_POLL = 2.0
+_TAKEOVERS = 2
 _ASKED_AT_A_TIME = 500
 _CONNECTIONS = 8
 _PATIENCE_SECONDS = 10.0
@@ -52,7 +55,8 @@ class Durable:
     Args:
         url: SQLAlchemy URL of DBOS's own tables.
         worker: This process's id, unlike any other's.
-        queues: The queues this process works on, and how many workflows at a time on each.
+        queues: The queues this process works on, and how many workflows at a time on each. Each has a second one for
+            what dead workers left, which takes twice as many: the living may be full when a peer dies.
         perform: Called with a job's id and life, on the loop that launched.
         announce: Called with the id of a job that ended and whose webhook is to be told.
     """
@@ -118,13 +122,12 @@ class Durable:
                 notification_listener_polling_interval_sec=_STOPPING_SECONDS,
             )
         )
-        DBOS.listen_queues(list(self._queues))
+        DBOS.listen_queues([name for queue in self._queues for name in (queue, _taken_over(queue))])
         DBOS.launch()
         every = min(_SLOWEST_POLL, len(self._queues) / _POLLS_A_SECOND)
-        for name, at_a_time in self._queues.items():
-            DBOS.register_queue(
-                name, worker_concurrency=at_a_time, polling_interval_sec=every, on_conflict="always_update"
-            )
+        for queue, at_a_time in self._queues.items():
+            _register(queue, at_a_time, every)
+            _register(_taken_over(queue), _TAKEOVERS * at_a_time, _TAKEOVER_POLL)
 
     async def _call(self, function: Callable[[], T]) -> T:
         """What `function` returns, from a thread of our own.
@@ -142,12 +145,13 @@ class Durable:
         except Exception as error:
             raise QueueAway(f"{type(error).__name__}: {error}") from error
 
-    async def schedule(self, job_id: str, life: int, queue: str) -> None:
-        """Puts a life on its queue; a second time changes nothing."""
+    async def schedule(self, job_id: str, life: int, queue: str, *, taken_over: bool = False) -> None:
+        """Puts a life on its queue, or on the one for what dead workers left; a second time changes nothing."""
+        name = _taken_over(queue) if taken_over else queue
 
         def enqueue() -> None:
             with SetWorkflowID(workflow_id(job_id, life)):
-                DBOS.enqueue_workflow(queue, _life_of_a_job, job_id, life)
+                DBOS.enqueue_workflow(name, _life_of_a_job, job_id, life)
 
         await self._call(enqueue)
 
@@ -193,6 +197,14 @@ class Durable:
     async def on_own_loop(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs `work` on the loop that launched, awaited from the loop of DBOS."""
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+
+def _register(queue: str, at_a_time: int, every: float) -> None:
+    DBOS.register_queue(queue, worker_concurrency=at_a_time, polling_interval_sec=every, on_conflict="always_update")
+
+
+def _taken_over(queue: str) -> str:
+    return f"{queue}#taken-over"
 
 
 def _states(ids: list[str]) -> dict[str, WorkflowState]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
 
 from pi_integrations.engine.jobs import views
 from pi_integrations.engine.jobs.announcer import Announcer
@@ -144,8 +145,12 @@ class JobEngine:
         )
         if job.state is JobState.QUEUED:
             await self._schedule(job)
-        view = await self.view(family, job.job_id, owner=owner)
-        return view or JobView(job, [], None)
+        try:
+            view = await self.view(family, job.job_id, owner=owner)
+        except SQLAlchemyError:
+            view = None
+        # The job is made, whatever becomes of looking at it.
+        return view or JobView(job, ["LAUNCHING"], None)
 
     async def _check(self, family: JobFamily[Any], request: BaseModel) -> str | None:
         """The request's webhook, when all of it can be done."""

@@ -139,7 +139,7 @@ class Supervisor:
         life = await self._database.write_soon(partial(self._store.next_life, job_id=job.job_id, life=job.life))
         if life is not None:
             logger.warning("job %s lost its worker %s; life %d begins", job.job_id, job.worker, life)
-            await self._durable.schedule(job.job_id, life, job.family)
+            await self._durable.schedule(job.job_id, life, job.family, taken_over=True)
             await self._durable.give_up(job.job_id, job.life)
 
     async def _announce(self) -> None:

@@ -75,7 +75,7 @@ class _Family:
         except KeyConflict:
             return error_response(409, "this Idempotency-Key started a job with another body", retryable=False)
         except SQLAlchemyError:
-            return _away()
+            return _away("The job may or may not be made: the same Idempotency-Key never makes two. ")
         return await self._told(view)
 
     async def find(self, request: Request, state: str | None = None) -> Response:
@@ -185,7 +185,7 @@ def _invalid(location: list[str], message: str) -> Response:
     return error_response(422, [{"type": "value_error", "loc": location, "msg": message}], retryable=False)
 
 
-def _away() -> Response:
-    response = error_response(503, "the engine's job database is away; nothing was changed", retryable=True)
+def _away(asked: str = "") -> Response:
+    response = error_response(503, f"the engine's job database does not answer. {asked}Try again", retryable=True)
     response.headers["retry-after"] = "2"
     return response

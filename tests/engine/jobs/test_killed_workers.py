@@ -69,6 +69,24 @@ def test_two_engines_on_one_sqlite_directory_share_the_work_and_take_over_from_e
     kept.close()
 
 
+def test_jobs_of_a_dead_worker_are_taken_over_by_one_that_is_full(tmp_path: Path, model: Model) -> None:
+    """Eight jobs keep two workers full; the one that is left works on all of them within ten seconds."""
+    kept = Kept(tmp_path)
+    options = ["--data-dir", str(tmp_path), "--model", model.url, "--submit"]
+    names = [f"{number}:5000" for number in range(8)]
+    with worker(*options, *names) as first, worker(*options, *names) as second:
+        jobs = first.jobs()
+        second.jobs()
+        wait_until(lambda: all(kept.rows(job) for job in jobs))
+        held = [kept.job(job).worker or "" for job in jobs]
+        assert sum(f"-{first.process.pid}-" in each for each in held) == 4
+        first.process.kill()
+        died = time.monotonic()
+        wait_until(lambda: all(f"-{second.process.pid}-" in (kept.job(job).worker or "") for job in jobs))
+        assert time.monotonic() - died < 10
+    kept.close()
+
+
 def test_full_disk_stops_a_job_until_there_is_room(tmp_path: Path, model: Model) -> None:
     """The limit on the size of files fails writes as a full disk does."""
     kept = Kept(tmp_path)
