@@ -87,6 +87,17 @@ def test_filters_that_are_none_are_refused(client: AsyncPiClient, name: str, giv
         BackgroundScorer(RUBRIC, client=client, **{name: given})
 
 
+@pytest.mark.parametrize("options", [{}, {"tags": ["beta"]}], ids=["all", "filtered"])
+def test_a_text_for_the_tags_of_an_exchange_fails_it(
+    client: AsyncPiClient, options: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its letters are no tags; the log says what to give."""
+    with BackgroundScorer(RUBRIC, client=client, **options) as scorer:
+        assert not scorer.submit(llm_input="Hello?", llm_output="Good day", tags="beta")
+        assert scorer.counts() == ScorerCounts(submitted=1, failed=1)
+    assert "give a list of tags: ['beta']" in caplog.text
+
+
 def test_an_application_s_seeded_random_numbers_stay_as_they_are(client: AsyncPiClient) -> None:
     """Sampling draws from a generator of its own."""
     random.seed(7)

@@ -26,7 +26,7 @@ _Mode = Annotated[ExplorationMode | None, typer.Option(case_sensitive=False, hel
 _MaxCost = Annotated[float | None, typer.Option(help="Stop before the model's calls cost more, in US dollars.")]
 _Parallel = Annotated[bool, typer.Option("--parallel", help="Make several batches at a time.")]
 _Webhook = Annotated[str | None, typer.Option(help="Told when the job ends, if its host is allowed.")]
-_Output = Annotated[Path, typer.Option(help="Rows, one JSON line each; added to what is there.")]
+_Output = Annotated[Path, typer.Option(help="Rows, one JSON line each; added to what is there; - is stdout.")]
 _Job = Annotated[str | None, typer.Option(metavar="JOB_ID", help="Go on with this job instead of starting one.")]
 _Generator = Annotated[
     str | None,

@@ -47,6 +47,20 @@ class JobEndpoint:
         """Whether the engine is one of this process, and stops with it."""
         return bool(self.generator or self.data_dir)
 
+    @property
+    def folder(self) -> Path:
+        """Where the engine beside keeps its jobs."""
+        from pi_integrations.engine.jobs.settings import JobSettings
+
+        return self.data_dir or JobSettings.from_env().data_dir
+
+    @property
+    def idle(self) -> bool:
+        """Whether the engine is one of this process, and has no generator to work on jobs with."""
+        from pi_integrations.engine.settings import EngineSettings
+
+        return self.beside and self.generator is None and EngineSettings.from_env().generator is None
+
     @asynccontextmanager
     async def client(self) -> AsyncIterator[AsyncPiClient]:
         """A client, closed at the end, and with it the engine beside.

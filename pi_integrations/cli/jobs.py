@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
@@ -58,13 +59,25 @@ def follow_job(endpoint: JobEndpoint, job_id: str, *, data: bool) -> int:
     """Prints a job's messages, or its rows, from the first on and as they come; 0 once it is DONE, else 3."""
 
     async def follow(client: AsyncPiClient) -> int:
-        _, _, job = await _found(client, job_id)
+        kind, status, job = await _found(client, job_id)
+        if endpoint.idle and status.state in (JobState.QUEUED, JobState.RUNNING):
+            _say_that_nobody_works(endpoint, kind, status)
         async for line in _data_lines(job) if data else _message_lines(job):
             _print(line)
         last = (await job.status()).state
         return 0 if last is JobState.DONE else SHORT
 
-    return _run(endpoint, follow, interrupted=f"Interrupted. The job is not: pi-integrations jobs cancel {job_id}")
+    cancel = f"pi-integrations jobs cancel {quote(job_id)}{endpoint.flags()}"
+    return _run(endpoint, follow, interrupted=f"Interrupted. The job is not; to end it: {cancel}")
+
+
+def _say_that_nobody_works(endpoint: JobEndpoint, kind: str, status: JobStatus) -> None:
+    again = f"pi-integrations generate {kind} --job {quote(status.job_id)} --generator GENERATOR{endpoint.flags()}"
+    errors().print(
+        f"The job is {status.state}, and this command does not work on it: its engine has no generator. More comes only"
+        f" while another engine on {endpoint.folder} has one. To go on with it:\n  {visible(again)}",
+        markup=False,
+    )
 
 
 def cancel_job(endpoint: JobEndpoint, job_id: str) -> int:

@@ -15,6 +15,7 @@ from typing import IO, Any, Self
 
 from pydantic import ValidationError
 
+from pi_integrations.cli.held_file import HeldFile
 from pi_integrations.cli.rows import Row
 from pi_integrations.cli.summary import ScoredRow
 from pi_integrations.datasets.jsonl_file import is_torn
@@ -33,7 +34,8 @@ class OutputFile:
     """Appends scored rows to `path`, and knows the rows that a former run left there.
 
     Raises:
-        PiUsageError: when the file holds another run and `overwrite` is False, or cannot be written.
+        PiUsageError: when the file holds another run and `overwrite` is False, cannot be written, or is being written
+            to.
     """
 
     def __init__(self, path: Path, run: str, *, overwrite: bool) -> None:
@@ -46,12 +48,16 @@ class OutputFile:
         if path.exists() and not path.is_file():
             raise PiUsageError(f"{path} is not a regular file; choose another --output")
         try:
-            if path.exists() and not overwrite:
-                self._take_stock()
+            self._held = HeldFile(path)
         except OSError as error:
             raise self._failed(error) from None
-        except PiUsageError:
-            self._close_reader()
+        try:
+            if not overwrite:
+                self._take_stock()
+        except BaseException as error:
+            self._let_go()
+            if isinstance(error, OSError):
+                raise self._failed(error) from None
             raise
 
     @property
@@ -121,12 +127,13 @@ class OutputFile:
             for place in self._kept.values():
                 self._reader.seek(place)
                 new.write(self._reader.readline())
-        draft.replace(self._path)
+        self._held.replace_with(draft)
         return self._path.open("ab")
 
-    def _close_reader(self) -> None:
+    def _let_go(self) -> None:
         if self._reader is not None:
             self._reader.close()
+        self._held.release()
 
     def _failed(self, error: OSError) -> PiUsageError:
         return PiUsageError(
@@ -140,13 +147,14 @@ class OutputFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close_reader()
         try:
             if self._writer is not None:
                 self._writer.close()
         except OSError as failed:
             if error is None:
                 raise self._failed(failed) from None
+        finally:
+            self._let_go()
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

@@ -93,6 +93,8 @@ def _check_paths(job: Job) -> None:
         if not path.is_file() and not path.is_fifo():
             raise PiUsageError(f"cannot read {path}: there is no such file; give a file, or - for standard input")
     for option, path in (("--output", job.output), ("--report", job.report)):
+        if str(path) == "-":
+            raise PiUsageError(f"{option} - would be standard output, which takes the table; give {option} FILE")
         if any(path.exists() and path.samefile(other) for other in read):
             raise PiUsageError(f"{option} {path} is a file that is read here; choose another {option}")
         if path.exists() and not path.is_file():

@@ -7,13 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from pi_integrations.datasets.file_lock import lock
 from pi_integrations.datasets.row import Row
 from pi_integrations.errors import PiUsageError
-
-try:
-    import fcntl
-except ImportError:  # not on this system: two writers are then not told apart
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["JsonlFile", "is_torn"]
 
@@ -45,19 +41,13 @@ class JsonlFile:
         except OSError as error:
             raise self._refused(error.strerror or str(error)) from None
         try:
-            self._lock()
+            if not lock(self._file):
+                raise self._refused("another process is writing to it")
             self._take_stock()
         except BaseException:
             self._file.close()
             raise
         return self
-
-    def _lock(self) -> None:
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise self._refused("another process is writing to it") from None
 
     def _take_stock(self) -> None:
         whole = 0

@@ -187,6 +187,7 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         """A model ends."""
         around = self._runs.around(run_id)
         if around is None:
+            self._runs.end(run_id)
             return
         output = model_output(response)
         around.response_id = getattr(output, "id", None) or around.response_id
@@ -197,10 +198,9 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
     def on_retriever_end(self, documents: Any, *, run_id: UUID, **details: Any) -> None:
         """A retriever ends."""
         around = self._runs.around(run_id)
-        if around is not None:
-            if isinstance(documents, list | tuple):  # what can be read only once is for the application
-                around.documents.extend(documents)
-            self._runs.end(run_id)
+        if around is not None and isinstance(documents, list | tuple):  # what can be read only once is not ours to read
+            around.documents.extend(documents)
+        self._runs.end(run_id)
 
     @_guarded
     def on_tool_end(self, output: Any, *, run_id: UUID, **details: Any) -> None:
@@ -220,13 +220,6 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         run = self._runs.around(event.run_id)
         if run is not None:
             run.is_interrupted = True
-
-    @_guarded
-    def on_resume(self, event: Any) -> None:
-        """Called by LangGraph: a graph goes on; one inside another is given what it was given at first."""
-        run = self._runs.around(event.run_id)
-        if run is not None and run.run_id == event.run_id:
-            run.is_resumed = True
 
     def _begin(
         self,

@@ -62,12 +62,12 @@ class Conversations:
             self.ask(run)  # a version of LangGraph that tells of no interrupts
             return None
         is_other = self._is_other(thread, outputs, exchange["llm_output"])
-        return exchange if asked is not None or not _goes_on(run) or (is_other and run.has_steps) else None
+        return exchange if asked is not None or not is_resumed(run.inputs) or (is_other and run.has_steps) else None
 
     def ask(self, run: OpenRun) -> None:
         """Remembers what a run was given that did not come to its end: the graph may go on and answer it."""
         thread = _thread(run)
-        if thread is not None and not _goes_on(run):
+        if thread is not None and not is_resumed(run.inputs):
             self._keep(self._asked, thread, run.inputs, self._open_limit)
 
     def _interrupted(self, thread: str, reader: ExchangeReader, run: OpenRun, outputs: Any) -> dict[str, Any] | None:
@@ -101,7 +101,3 @@ def _thread(run: OpenRun) -> str | None:
     thread_id = run.metadata.get("thread_id")  # of every graph that can be interrupted
     # Strings and numbers alone: ten thousand tuples would be work for the garbage collector.
     return None if thread_id is None else f"{thread_id} {run.name}"
-
-
-def _goes_on(run: OpenRun) -> bool:
-    return run.is_resumed or is_resumed(run.inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,6 +13,8 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import ConfigDict, Field, PrivateAttr
 from typing_extensions import TypedDict  # pydantic cannot make a schema of typing's before Python 3.12
 
+from pi_integrations.background import WarnOnce
+from pi_integrations.background.once import kind_of
 from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.resources import SpecLike
 from pi_integrations.client.settings import UnscoredPolicy
@@ -21,6 +24,8 @@ from pi_integrations.langchain.scoring import Scoring
 from pi_integrations.models import AggregationMethod, DimensionSpec, Question
 
 __all__ = ["FilterInput", "PiDocumentFilter"]
+
+logger = logging.getLogger("pi_integrations.langchain")
 
 RELEVANT = "Does the text hold information that helps to answer the input?"
 
@@ -48,7 +53,7 @@ class PiDocumentFilter(BaseDocumentCompressor, RunnableSerializable[FilterInput,
         top_k: Documents to keep at most; default all.
         unscored_documents: What to do with a document that could not be scored, retries of the client included: `keep`
             it, behind those with a score and in the order retrieved, with `pi_score` None and the reason under
-            `pi_unscored`; `drop` it; or `raise`. Default `keep`.
+            `pi_unscored`; `drop` it; or `raise`. Default `keep`. What is kept or dropped is logged once per kind.
         max_concurrency: Documents being scored at a time, within the client's own limit; default 8.
         aggregation_method: Mean of a flat spec: ARITHMETIC_MEAN, GEOMETRIC_MEAN (default) or HARMONIC_MEAN.
         unscored: What to do about questions without a usable answer: `error` or `partial`; default: as the client says.
@@ -91,6 +96,7 @@ class PiDocumentFilter(BaseDocumentCompressor, RunnableSerializable[FilterInput,
     unscored: UnscoredPolicy | None = None
     """What to do about questions without a usable answer."""
     _scoring: Scoring = PrivateAttr()
+    _warn: WarnOnce = PrivateAttr()
 
     def __init__(
         self,
@@ -113,6 +119,7 @@ class PiDocumentFilter(BaseDocumentCompressor, RunnableSerializable[FilterInput,
         options["unscored_documents"] = unscored_documents
         super().__init__(**{"scoring_spec": scoring.spec, "client": client, **limits, **options})
         self._scoring = scoring
+        self._warn = WarnOnce(logger)
 
     def invoke(self, input: FilterInput, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:
         """The documents to keep."""
@@ -132,6 +139,7 @@ class PiDocumentFilter(BaseDocumentCompressor, RunnableSerializable[FilterInput,
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> list[Document]:
         """`compress_documents`, awaited."""
+        self._check_whole(query)
         slots = asyncio.Semaphore(self.max_concurrency)
 
         async def scored(document: Document) -> Document:
@@ -151,14 +159,19 @@ class PiDocumentFilter(BaseDocumentCompressor, RunnableSerializable[FilterInput,
     async def _afilter(self, given: FilterInput) -> list[Document]:
         return await self.acompress_documents(*_parts(given))
 
+    def _check_whole(self, query: Any) -> None:
+        """Raises what is wrong with all documents alike, and not with one of them."""
+        if not isinstance(query, str):
+            raise PiUsageError(f"query is a {type(query).__name__}; give the text the documents were retrieved for")
+        _ = self._scoring.client
+
     async def _scored(self, document: Document, query: str) -> Document:
         try:
             result = await self._scoring.ascore(Exchange(query, document.page_content))
-        except PiUsageError:
-            raise
         except PiError as error:
             if self.unscored_documents == "raise":
                 raise
+            self._warn(kind_of(error), f"A document was not scored: {type(error).__name__}: {error}", error)
             return _with(document, pi_score=None, pi_unscored=f"{type(error).__name__}: {error}")
         return _with(document, pi_score=result.total_score)
 

@@ -1,4 +1,4 @@
-"""How a handler of callbacks hears that a graph was interrupted, or goes on."""
+"""How a handler of callbacks hears that a graph was interrupted."""
 
 from __future__ import annotations
 

@@ -32,7 +32,6 @@ class OpenRun:
         response_id: Id of the last message that a model inside it wrote.
         has_steps: Whether anything ran inside it.
         is_interrupted: Whether a graph in it was interrupted.
-        is_resumed: Whether it is a graph that goes on where it was interrupted.
         inner: The runs open inside it, itself included.
     """
 
@@ -45,7 +44,6 @@ class OpenRun:
     response_id: str | None = None
     has_steps: bool = False
     is_interrupted: bool = False
-    is_resumed: bool = False
     inner: set[UUID] = field(default_factory=set)
 
 

@@ -14,10 +14,10 @@ class RunCounts:
     Attributes:
         runs: Runs of the chosen level that began.
         submitted: Answers handed to the scorer; its own counts say what became of them.
-        unanswered: Runs that ended well and without a new answer: in a call of tools, in documents, without text, or
-            resumed after the answer was submitted.
+        unanswered: Runs that ended well and without a new answer: in a call of tools, in documents, without text,
+            interrupted before there was one, or resumed after it was submitted.
         incomplete: Runs that failed, were cancelled, or whose stream was closed before its end; not scored.
-        errors: Runs whose answer could not be read; logged once per kind.
+        errors: Runs whose answer could not be read, or of which a callback went wrong; logged once per kind.
         open: Runs that have not ended.
     """
 

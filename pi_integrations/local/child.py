@@ -31,6 +31,8 @@ def main(orders: FileIO) -> None:
     parent, settings = pickle.loads(_exactly(orders, size))
     lifeline, report = _taken_from_the_standard_streams()
     logging.basicConfig(level=logging.WARNING, format="pi engine: %(levelname)s: %(message)s")
+    # That jobs are taken over is what an engine beside is for; what fails is told by others too, and as an error.
+    logging.getLogger("pi_integrations.engine.jobs.supervisor").setLevel(logging.ERROR)
     told = _Report(report)
     _follow(lifeline, parent, told)
     try:

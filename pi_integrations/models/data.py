@@ -5,7 +5,17 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pi_integrations.models.jobs import JobStatus
 from pi_integrations.models.scores import ScoreResult
@@ -26,7 +36,24 @@ __all__ = [
 GENERATE_PAIRS = "/data/generate_input_response_pairs"
 GENERATE_INPUTS = "/data/generate"
 _MAX_ITEMS = 100_000
-_Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _number(value: Any) -> Any:
+    """Refuses what is no number in JSON, though it could be taken for one."""
+    if isinstance(value, bool | str):
+        raise ValueError(f"A number is needed (got {value!r:.40})")
+    return value
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank_text", "A text is needed; give one, or leave the seed out")
+    return text
+
+
+_Int = Annotated[int, BeforeValidator(_number)]
+_Float = Annotated[float, BeforeValidator(_number)]
+_Text = Annotated[str, Field(min_length=1), AfterValidator(_said)]
 
 
 class ExplorationMode(StrEnum):
@@ -51,6 +78,18 @@ class InputResponsePair(BaseModel):
     """The pair's scores, when the job had a scoring spec; an addition of this engine."""
 
 
+def _with_input(seed: InputResponsePair) -> InputResponsePair:
+    try:
+        _said(seed.llm_input)
+    except PydanticCustomError as error:
+        fault = InitErrorDetails(type=error, loc=("llm_input",), input=seed.llm_input)
+        raise ValidationError.from_exception_data("seed", [fault]) from None
+    return seed
+
+
+_Seed = Annotated[InputResponsePair, AfterValidator(_with_input)]
+
+
 class _GenerateRequest(BaseModel):
     """What both kinds of generation share."""
 
@@ -60,7 +99,7 @@ class _GenerateRequest(BaseModel):
     """How far items may stray from the seeds."""
     run_parallel_batches: bool = False
     """Whether several batches are generated at a time."""
-    max_cost_usd: float | None = Field(default=None, gt=0)
+    max_cost_usd: _Float | None = Field(default=None, gt=0)
     """Stops the job cleanly before its model calls cost more, in US dollars; needs an engine that knows prices."""
     webhook_url: HttpUrl | None = None
     """Told when the job ends; only hosts that the engine's operator allowed."""
@@ -69,21 +108,22 @@ class _GenerateRequest(BaseModel):
 class GeneratePairsRequest(_GenerateRequest):
     """The body of `POST /data/generate_input_response_pairs`."""
 
-    num_pairs_to_generate: int = Field(ge=1, le=_MAX_ITEMS)
+    num_pairs_to_generate: _Int = Field(ge=1, le=_MAX_ITEMS)
     """How many new pairs to make, 1 to 100,000."""
-    seeds: list[InputResponsePair]
-    """Pairs to start from; may be empty, and then they are invented from the description and the system prompt."""
+    seeds: list[_Seed]
+    """Pairs to start from; may be empty, and then they are invented from the description and the system prompt. Each
+    has an input; where only inputs are known, outputs may be empty."""
     application_description: str | None = None
     """What the application does."""
     system_prompt: str | None = None
     """The application's own system prompt; when given, it answers the generated inputs."""
-    batch_size: int = Field(default=5, ge=1, le=10)
+    batch_size: _Int = Field(default=5, ge=1, le=10)
     """Pairs asked of the model in one call, 1 to 10."""
-    num_shots: int = Field(default=5, ge=0, le=50)
+    num_shots: _Int = Field(default=5, ge=0, le=50)
     """Example pairs shown to the model in one call, 0 to 50."""
     scoring_spec: ScoringSpec | None = None
     """Judges each pair, in place of the generator's own good-or-bad call."""
-    min_score: float | None = Field(default=None, ge=0, le=1)
+    min_score: _Float | None = Field(default=None, ge=0, le=1)
     """Lowest total score a pair may have; needs `scoring_spec`. Default .5 when there is a spec."""
 
     @model_validator(mode="after")
@@ -96,15 +136,15 @@ class GeneratePairsRequest(_GenerateRequest):
 class GenerateInputsRequest(_GenerateRequest):
     """The body of `POST /data/generate`."""
 
-    num_inputs_to_generate: int = Field(ge=1, le=_MAX_ITEMS)
+    num_inputs_to_generate: _Int = Field(ge=1, le=_MAX_ITEMS)
     """How many new inputs to make, 1 to 100,000."""
     seeds: list[_Text]
     """Inputs to start from; may be empty, and then they are invented from the description."""
     application_description: str | None = None
     """What the application does."""
-    batch_size: int = Field(default=10, ge=1, le=125)
+    batch_size: _Int = Field(default=10, ge=1, le=125)
     """Inputs asked of the model in one call, 1 to 125."""
-    num_shots: int = Field(default=10, ge=0, le=50)
+    num_shots: _Int = Field(default=10, ge=0, le=50)
     """Example inputs shown to the model in one call, 0 to 50."""
 
 
@@ -126,7 +166,8 @@ class GenerationFigures(BaseModel):
     temperature: float | None = None
     """Sampling temperature of the last batch."""
     distinct_2: float | None = None
-    """Distinct word pairs among all word pairs of the items kept, 0 to 1; higher is more diverse."""
+    """Distinct word pairs among all word pairs of the items kept, 0 to 1; higher is more diverse. Over a sample: see
+    `computed_on`."""
     self_bleu: float | None = None
     """Mean BLEU of an item against the others, 0 to 1; lower is more diverse. Over a sample: see `computed_on`."""
     mean_pairwise_similarity: float | None = None

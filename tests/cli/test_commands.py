@@ -13,6 +13,9 @@ from typer.testing import CliRunner, Result
 
 from pi_integrations import PiError
 from pi_integrations.cli.app import app
+from pi_integrations.cli.output_file import OutputFile
+from pi_integrations.cli.rows import Row
+from pi_integrations.cli.summary import ScoredRow
 
 SPEC = [
     {"question": "Is the answer polite?", "label": "polite"},
@@ -223,3 +226,30 @@ def test_a_service_is_asked_when_no_judge_is_named(folder: Path, monkeypatch: py
     assert result.exit_code == 0, result.output
     assert b"x-api-key: k-1" in server.requests[0]
     assert "k-1" not in result.output + (folder / "pi-report.html").read_text()
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)], ids=["on", "anew"])
+def test_two_runs_never_write_to_one_output(folder: Path, overwrite: tuple[str, ...]) -> None:
+    """The second is refused at once, also after the first has put its kept rows into a new file."""
+    output = folder / "pi-scores.jsonl"
+    assert score().exit_code == 0
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*ROWS, ROWS[0] | {"id": "c"}]))
+    run_digest = lines(output)[0]["run"]
+    row = ScoredRow.of(Row(number=3, llm_input="", llm_output=""), error="none")
+    with OutputFile(output, str(run_digest), overwrite=False) as first:
+        for _ in range(2):
+            refused = score(*overwrite)
+            assert isinstance(refused.exception, PiError), refused.output
+            assert "another command is writing" in str(refused.exception)
+            first.write(row)
+    assert len(lines(output)) == 4
+    assert score(*overwrite).exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["--output", "--report"])
+def test_score_makes_no_file_with_the_name_of_standard_output(folder: Path, option: str) -> None:
+    """It goes on from its output, and prints a table."""
+    refused = score(option, "-")
+    assert isinstance(refused.exception, PiError)
+    assert "FILE" in str(refused.exception)
+    assert not (folder / "-").exists()

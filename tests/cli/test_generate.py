@@ -103,10 +103,20 @@ def test_a_job_that_stops_short_is_not_a_success(service: str, folder: Path) -> 
     assert 0 < len(rows(folder / "pi-pairs.jsonl")) < 5000
 
 
-def test_an_interrupted_generation_says_how_to_go_on_and_does(tmp_path: Path) -> None:
-    """Ctrl+C with an engine of its own: exit status 130, and the command that it prints finishes the job."""
-    output = tmp_path / "pairs.jsonl"
-    options = ("--generator", SLOW, "--data-dir", str(tmp_path / "jobs"), "--output", str(output))
+def test_rows_on_standard_output_are_alone_there(service: str, folder: Path) -> None:
+    """Every row of the job; notes and figures go to standard error, and no file is made."""
+    result = run("generate", "inputs", "--num", "4", "--output", "-", "--base-url", service)
+    assert result.exit_code == 0, result.output
+    assert [json.loads(line)["index"] for line in result.stdout.splitlines()] == [0, 1, 2, 3]
+    assert "4 accepted" in result.stderr
+    assert "Rows: standard output" in result.stderr
+    assert [path.name for path in folder.iterdir()] == ["seeds.csv"]
+
+
+def interrupted(folder: Path) -> tuple[list[str], list[str]]:
+    """The commands that a generation says when it is interrupted: to go on, and to cancel."""
+    output = folder / "pairs.jsonl"
+    options = ("--generator", SLOW, "--data-dir", str(folder / "jobs"), "--output", str(output))
     with running("generate", "pairs", "--num", "25", *options) as process:
         process.says("RUNNING")
         while not output.exists() or len(rows(output)) < 5:
@@ -114,15 +124,46 @@ def test_an_interrupted_generation_says_how_to_go_on_and_does(tmp_path: Path) ->
         status, seconds = process.stop(signal.SIGINT)
     assert status == 130
     assert seconds < 6
-    command = shlex.split(process.said.strip().splitlines()[-1])
-    assert command[:3] == ["pi-integrations", "generate", "pairs"]
+    assert f"the next engine on {folder / 'jobs'} that has a generator" in process.said
+    go_on, cancel = (shlex.split(line) for line in process.said.strip().splitlines()[-2:])
+    assert go_on[:3] == ["pi-integrations", "generate", "pairs"]
+    assert cancel[:3] == ["pi-integrations", "jobs", "cancel"]
+    return go_on[1:], cancel[1:]
+
+
+def test_an_interrupted_generation_says_how_to_go_on_and_does(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl+C with an engine of its own: exit status 130; the command that it prints finishes the job.
+
+    That engines take over from engines is nothing to tell.
+    """
+    go_on, _ = interrupted(tmp_path)
+    output = tmp_path / "pairs.jsonl"
     assert 0 < len(rows(output)) < 25
-    result = run(*[SCRIPTED if word == SLOW else word for word in command[1:]])
+    result = run(*[SCRIPTED if word == SLOW else word for word in go_on])
     assert result.exit_code == 0, result.output
     assert [row["index"] for row in rows(output)] == list(range(25))
     assert len({row["llm_input"] for row in rows(output)}) == 25
     listed = run("jobs", "list", "--data-dir", str(tmp_path / "jobs")).stdout
     assert re.search(rf"{rows(output)[0]['job_id']}  pairs  DONE +25 ", listed)
+    assert "WARNING" not in capfd.readouterr().err
+
+
+def test_an_interrupted_generation_that_nobody_works_on_is_followed_and_cancelled(tmp_path: Path) -> None:
+    """Who follows it hears at once that an engine without a generator does not work on it, and how to end it."""
+    go_on, cancel = interrupted(tmp_path)
+    job_id, where = cancel[2], cancel[3:]
+    with running("jobs", "follow", job_id, *where) as follow:
+        follow.says("its engine has no generator")
+        assert shlex.split(follow.says(r"pi-integrations (generate .*)\n")[1])[:4] == go_on[:4]
+        assert follow.stop(signal.SIGINT)[0] == 130
+    assert shlex.join(cancel) in follow.said
+    assert run(*cancel).exit_code == 0
+    followed = run("jobs", "follow", job_id, *where)
+    assert followed.exit_code == 3
+    assert followed.stdout.splitlines()[-1] == "CANCELLED"
+    assert "no generator" not in followed.stderr
 
 
 def test_jobs_are_listed_shown_followed_and_cancelled(service: str) -> None:

@@ -35,3 +35,25 @@ def test_a_file_of_something_else_is_refused_as_it_is(tmp_path: Path, content: s
     with pytest.raises(PiUsageError, match="choose another --output"):
         RowsFile(path)
     assert path.read_text() == content
+
+
+def test_a_file_that_is_written_to_is_refused_to_others(tmp_path: Path) -> None:
+    """From before the first row until the end; one that was begun anew is not cut off by a second."""
+    path = tmp_path / "rows.jsonl"
+    with RowsFile(path) as file:
+        for row in ROWS:
+            with pytest.raises(PiUsageError, match="another command is writing"):
+                RowsFile(path)
+            file.write(row)
+    with RowsFile(path) as file:
+        assert file.count("a") == 3
+
+
+def test_a_file_to_which_nothing_was_written_is_not_left_behind(tmp_path: Path) -> None:
+    """While one that was there before stays."""
+    there = tmp_path / "there.jsonl"
+    there.touch()
+    for path in (there, tmp_path / "new.jsonl"):
+        with RowsFile(path):
+            pass
+    assert list(tmp_path.iterdir()) == [there]

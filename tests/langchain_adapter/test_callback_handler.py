@@ -6,6 +6,8 @@ import asyncio
 import gc
 import logging
 import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +17,15 @@ from uuid import uuid4
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import PIIMiddleware, SummarizationMiddleware
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
-from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.callbacks import BaseCallbackHandler, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
 from langchain_core.language_models import FakeListChatModel, FakeListLLM, FakeStreamingListLLM
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnablePassthrough
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -269,6 +274,77 @@ def test_name_tags_and_ids_go_with_the_score(live: Live) -> None:
     assert score.metadata == {"user": "u1", **ids}
 
 
+PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/shoe.png"}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "question"),
+    [
+        ("How long?", "How long?"),
+        (["How long?"], "How long?"),
+        (("user", "How long?"), "How long?"),
+        ([["user", "How long?"]], "How long?"),
+        ([("human", [{"type": "text", "text": "How long?"}, PICTURE])], "How long?[image_url]"),
+        ([HumanMessage("Hi"), "How long?"], compose_llm_input("How long?", history=[("user", "Hi")])),
+    ],
+)
+def test_whatever_langchain_takes_for_messages_is_read_as_such(live: Live, asked: Any, question: str) -> None:
+    """Texts, pairs, and lists that mix them; what was asked is in the exchange once."""
+    create_agent(says(ANSWER)).invoke({"messages": asked}, live.config)
+    assert live.exchanges == [(question, ANSWER)]
+
+
+def test_a_summary_of_the_conversation_is_not_what_the_user_asked(live: Live) -> None:
+    """It stands in the place of the question in the agent's state, and is what came before it."""
+    summaries = SummarizationMiddleware(
+        says_forever(lambda: [AIMessage("They look things up.")]), trigger=("messages", 4), keep=("messages", 2)
+    )
+    model = says(calls_tool(call_id="1"), calls_tool(call_id="2"), ANSWER)
+    agent = create_agent(model, tools=[look_up], middleware=[summaries])
+    state = agent.invoke(ASKED_AGENT, live.config)
+    history = [("summary", state["messages"][0].text)]
+    assert "They look things up." in history[0][1]
+    expected = compose_llm_input("How long?", history=history, contexts=["Repairs take a week."])
+    assert live.exchanges == [(expected, ANSWER)]
+
+
+def test_what_a_guardrail_hid_from_the_model_is_not_scored(live: Live) -> None:
+    """The question is the one in the agent's state, where the address is no more."""
+    agent = create_agent(says(ANSWER), middleware=[PIIMiddleware("email", strategy="redact")])
+    state = agent.invoke({"messages": [("user", "How long? I am ann@example.com")]}, live.config)
+    assert live.exchanges == [(state["messages"][0].text, ANSWER)]
+    assert "ann@" not in state["messages"][0].text
+
+
+async def test_inputs_are_scored_as_they_were_when_the_run_began(live: Live) -> None:
+    """An application may go on to use the same list, or mapping, while it reads the stream."""
+    messages: list[Any] = [HumanMessage("How long?")]
+    asked: Any = {"messages": messages}
+    for model, given in ((says(ANSWER), messages), (create_agent(says(ANSWER)), asked)):
+        stream = model.stream(given, live.config)
+        next(stream)
+        messages.append(HumanMessage("And how much?"))
+        list(stream)
+        messages.pop()
+    stream = create_agent(says(ANSWER)).astream(asked, live.config)
+    await anext(stream)
+    asked["messages"] = [HumanMessage("And how much?")]
+    await drained(stream)
+    assert live.exchanges == [("How long?", ANSWER)] * 3
+
+
+def test_what_a_retriever_gives_bit_by_bit_is_left_to_the_chain(live: Live) -> None:
+    """Reading it would leave nothing for the application."""
+
+    class BitByBit(BaseRetriever):
+        def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> Any:
+            return (Document(text) for text in ("It takes ", "a week."))
+
+    found = RunnableLambda(lambda asked: "".join(each.page_content for each in BitByBit().invoke(asked)))
+    assert found.invoke("How long?", live.config) == ANSWER
+    assert live.exchanges == [("How long?", ANSWER)]
+
+
 # Which runs count
 
 
@@ -365,6 +441,30 @@ def test_work_that_outlives_its_run_is_no_answer(live: Live) -> None:
 
     asyncio.run(main())
     assert live.exchanges == [("How long?", ANSWER)]
+
+
+async def test_what_a_worker_does_for_later_requests_is_scored(live: Live) -> None:
+    """Though the first request started it, so that it keeps that one's context."""
+    requests: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
+    workers: list[asyncio.Task[None]] = []
+
+    async def work() -> None:
+        while True:
+            request = await requests.get()
+            model = says(ANSWER)
+            request.set_result(await model.with_fallbacks([model]).ainvoke("How long?", live.config))
+
+    async def start(_: Any) -> str:
+        workers.append(asyncio.create_task(work()))
+        return "Started."
+
+    await RunnableLambda(start).ainvoke("Start!", live.config)
+    for _ in range(3):
+        request = asyncio.get_running_loop().create_future()
+        await requests.put(request)
+        await request
+    workers[0].cancel()
+    assert live.exchanges == [("Start!", "Started."), *[("How long?", ANSWER)] * 3]
 
 
 def test_a_root_inside_a_langsmith_trace_is_still_a_root(live: Live) -> None:
@@ -535,6 +635,42 @@ def test_what_cannot_be_read_is_counted_and_logged_once(live: Live, caplog: pyte
     assert live.counts == RunCounts(runs=3, errors=3)
     assert len(caplog.records) == 1
     assert "output_key=" in caplog.text
+
+
+def test_a_callback_that_goes_wrong_is_counted_and_logged_apart(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    """As with a version of LangChain that calls it with something else; the run it belongs to is not scored."""
+    handler = live.watch(output_key=lambda outputs: outputs.draft)
+    RunnableLambda(lambda _: {"n": 1}).invoke("How long?", live.config)
+    run_id = uuid4()
+    handler.on_chain_start({}, "How long?", run_id=run_id)
+    handler.on_llm_start({}, ["How long?"], run_id=(inner := uuid4()), parent_run_id=run_id)
+    handler.on_llm_end(object(), run_id=inner)
+    handler.on_chain_end(ANSWER, run_id=run_id)
+    assert live.counts == RunCounts(runs=2, errors=2)
+    handler.on_interrupt(object())
+    assert live.counts == RunCounts(runs=3, errors=3)
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "An answer was not scored",
+        "A callback went wrong, and an answer is not scored",
+    ]
+
+
+def test_a_handler_needs_no_langgraph() -> None:
+    """Where it is installed, making one is enough to be told of interrupts; importing loads nothing."""
+    code = """
+import sys
+sys.modules["langgraph"] = None
+from langchain_core.runnables import RunnableLambda
+from pi_integrations import embedded
+from pi_integrations.background import BackgroundScorer
+from pi_integrations.langchain import PiScoreCallbackHandler
+with embedded(judge="baseline") as client, BackgroundScorer([{"question": "Is it polite?"}], client=client) as scorer:
+    handler = PiScoreCallbackHandler(scorer)
+    RunnableLambda(lambda _: "A week.").invoke("How long?", {"callbacks": [handler]})
+print(handler.counts().submitted)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
 
 
 def test_ten_thousand_runs_leave_nothing_behind(live: Live) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +15,7 @@ from langchain_core.runnables import RunnablePassthrough
 from live_models import TwoPassages
 from questions import POLITE
 
-from pi_integrations import PiClient, PiStatusError, PiUsageError
+from pi_integrations import PiClient, PiStatusError, PiUsageError, RetryPolicy
 from pi_integrations.langchain import PiDocumentFilter
 from pi_integrations.testing import Exchange, ScriptedJudge, Verdict, embedded
 
@@ -78,6 +79,31 @@ def test_unscored_documents_are_kept_or_dropped(pi: PiClient, policy: Any, expec
     if policy == "keep":
         assert result[-1].metadata["pi_score"] is None
         assert "unreadable" in result[-1].metadata["pi_unscored"]
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("keep", "b\ud800"), ("drop", "b")], ids=["keep", "drop"])
+async def test_a_text_that_cannot_be_sent_is_one_unscored_document(pi: PiClient, policy: Any, expected: str) -> None:
+    """The others come back all the same."""
+    filtering = PiDocumentFilter(client=pi, unscored_documents=policy)
+    result = await filtering.acompress_documents(documents("\ud800ab"), "Q")
+    assert kept(result) == expected
+    if policy == "keep":
+        assert "PiUsageError" in result[-1].metadata["pi_unscored"]
+    with pytest.raises(PiUsageError):
+        await PiDocumentFilter(client=pi, unscored_documents="raise").acompress_documents(documents("\ud800"), "Q")
+
+
+def test_while_the_service_is_down_documents_come_back_and_the_log_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """In the order retrieved."""
+    with PiClient(base_url="http://127.0.0.1:9", api_key="key", retry=RetryPolicy(total=0.2)) as down:
+        filtering = PiDocumentFilter(client=down)
+        with caplog.at_level(logging.WARNING, "pi_integrations.langchain"):
+            results = [filtering.compress_documents(documents("abc"), "Q") for _ in range(2)]
+    assert [kept(result) for result in results] == ["abc", "abc"]
+    (record,) = [record for record in caplog.records if record.name == "pi_integrations.langchain"]
+    assert "A document was not scored: PiConnectionError" in record.getMessage()
 
 
 async def test_unscored_documents_raise_if_asked_for(pi: PiClient) -> None:
@@ -170,5 +196,7 @@ def test_wrong_inputs_and_a_missing_endpoint_are_errors(pi: PiClient) -> None:
     """Whatever is done about documents without a score."""
     with pytest.raises(PiUsageError, match="documents is missing"):
         PiDocumentFilter(client=pi).invoke({"query": "Q"})  # type: ignore[typeddict-item]
+    with pytest.raises(PiUsageError, match="query is a dict"):
+        PiDocumentFilter(client=pi).invoke({"query": {"q": "Q"}, "documents": documents("a")})  # type: ignore[typeddict-item]
     with pytest.raises(PiUsageError, match="WITHPI_API_KEY"):
         PiDocumentFilter().compress_documents(documents("a"), "Q")

@@ -305,8 +305,7 @@ def test_a_model_that_writes_before_the_interrupt_does_not_bring_back_the_last_a
     thread: Thread, is_static: bool, output: Any, options: dict[str, Any]
 ) -> None:
     """Three turns, three scores, also of the same answer twice, and each with its own question."""
-    if output is None or not options:
-        thread.watch(**options)
+    thread.watch(**options)
     planning, resume = planning_graph(is_static=is_static, output=output), None if is_static else Command(resume=1)
     for question in ("Colour?", "Size?", "Weight?"):
         thread.give(planning, {"question": question}, resume)
@@ -385,18 +384,15 @@ def test_going_back_to_a_finished_checkpoint_is_no_answer(thread: Thread) -> Non
     config: Any = thread.config
     for question in ("How long?", "Really?"):
         agent.invoke({"messages": [("user", question)]}, config)
-    finished, unanswered = (
-        next(each for each in agent.get_state_history(config) if len(each.values["messages"]) == count)
-        for count in (2, 3)
-    )
-    agent.invoke(None, {**config, **finished.config})
+    past = {(len(each.values["messages"]), each.next): each.config for each in agent.get_state_history(config)}
+    agent.invoke(None, {**config, **past[2, ()]})
     assert thread.counts == RunCounts(runs=3, submitted=2, unanswered=1)
-    agent.invoke(None, {**config, **unanswered.config})
+    agent.invoke(None, {**config, **past[3, ("model",)]})
     assert [answer for _, answer in thread.exchanges] == ["A week.", "A day.", "An hour."]
 
 
 def test_a_named_graph_inside_another_is_scored_once_when_it_goes_on(thread: Thread) -> None:
-    """LangGraph gives it what it was given at first, not a command."""
+    """LangGraph gives it what it was given at first, not a command, and ends it as if it had failed before."""
     thread.watch(level=["inner"])
     inner = create_agent(says(ANSWER), middleware=[Asks()], name="inner")
     builder = StateGraph(MessagesState)
@@ -404,7 +400,7 @@ def test_a_named_graph_inside_another_is_scored_once_when_it_goes_on(thread: Thr
     builder.add_edge(START, "inner")
     thread.give(builder.compile(checkpointer=InMemorySaver()), ASKED, Command(resume=""))
     assert thread.exchanges == [("How long?", ANSWER)]
-    assert thread.counts == RunCounts(runs=2, submitted=1, unanswered=1)
+    assert thread.counts == RunCounts(runs=2, submitted=1, incomplete=1)
 
 
 def told(known: Conversations, name: str, inputs: Any, outputs: Any, **run: Any) -> bool:

@@ -148,7 +148,73 @@ def test_a_draft_that_another_one_chose_is_still_the_models(pi: PiClient) -> Non
         assert (said(state)[-1], totals(state)) == ("clear enough", {"polite": 0.3, "clear": 0.8})
 
 
+@pytest.mark.parametrize(
+    ("drafts", "retries", "threshold", "best"),
+    [
+        (("poor", "clear enough", "bad", "bad"), 1, 0.8, 0.3),
+        (("bad", "poor", "bad", "bad"), 2, 0.8, 0.3),
+        (("poor", "good", "bad", "bad"), 1, 0.95, 0.9),
+    ],
+)
+def test_after_an_agent_neither_of_two_loses_the_best_draft(
+    pi: PiClient, drafts: tuple[str, ...], retries: int, threshold: float, best: float
+) -> None:
+    """Also one that the first of them had accepted, and the second sent back."""
+    outer = PiScoreMiddleware(
+        SPEC, client=pi, name="outer", threshold=threshold, max_retries=retries, mode="after_agent"
+    )
+    inner = PiScoreMiddleware(SPEC, client=pi, name="inner", threshold=0.8, max_retries=1, mode="after_agent")
+    state = create_agent(says(*drafts, "bad"), middleware=[outer, inner]).invoke(ASKED)
+    assert totals(state) == {"outer": best, "inner": best}
+
+
+def test_after_an_agent_of_two_a_failed_retry_counts_as_no_draft(pi: PiClient) -> None:
+    """For neither, and the best draft goes out."""
+
+    class Down(AgentMiddleware[Any, Any, Any]):
+        def wrap_model_call(self, request: Any, handler: Any) -> Any:
+            if any(FEEDBACK_MARK in message.additional_kwargs for message in request.messages):
+                raise ConnectionError("no model")
+            return handler(request)
+
+    middleware: list[Any] = [polite(pi, max_retries=1, mode="after_agent"), clear(pi, mode="after_agent"), Down()]
+    state = create_agent(says("clear"), middleware=middleware).invoke(ASKED)
+    assert (said(state), totals(state)) == (["How long?", "clear"], {"polite": 0.2, "clear": 0.9})
+    assert {report["drafts"] for report in state["pi_scores"].values()} == {1}
+
+
+def test_a_report_that_another_middleware_lost_is_not_that_of_another_draft(pi: PiClient) -> None:
+    """One between two of these that makes a new response leaves the inner one without a report at the worst."""
+
+    class Rebuilds(AgentMiddleware[Any, Any, Any]):
+        def wrap_model_call(self, request: Any, handler: Any) -> Any:
+            return ModelResponse(result=handler(request).result)
+
+    middleware: list[Any] = [polite(pi, max_retries=1), Rebuilds(), clear(pi, max_retries=0)]
+    state = create_agent(says("clear enough", "clear"), middleware=middleware).invoke(ASKED)
+    assert (said(state)[-1], totals(state)) == ("clear enough", {"polite": 0.3})
+    state = create_agent(says("clear", "clear enough"), middleware=middleware).invoke(ASKED)
+    assert (said(state)[-1], totals(state)) == ("clear enough", {"polite": 0.3, "clear": 0.8})
+
+
 # Structured answers
+
+
+@pytest.mark.parametrize("strategy", [ToolStrategy, ProviderStrategy])
+def test_an_invalid_structured_answer_on_a_retry_leaves_the_best_one(pi: PiClient, strategy: Any) -> None:
+    """Which LangChain has told the model about, or raises."""
+
+    def draft(days: Any) -> Any:
+        if strategy is ProviderStrategy:
+            return f'{{"days":{days}}}'
+        return AIMessage("", tool_calls=[{"name": "Days", "args": {"days": days}, "id": f"call-{days}"}])
+
+    model = says(draft(7), draft("many"), draft(8))
+    middleware = PiScoreMiddleware(SPEC, client=pi, max_retries=1)
+    state = create_agent(model, response_format=strategy(Days), middleware=[middleware]).invoke(ASKED)
+    assert state["structured_response"] == Days(days=7)
+    assert state["pi_scores"][NAME]["total_score"] == 0.1
+    assert state["pi_scores"][NAME]["message_id"] in {message.id for message in state["messages"]}
 
 
 def test_the_report_of_a_structured_answer_names_the_models_message(pi: PiClient) -> None:

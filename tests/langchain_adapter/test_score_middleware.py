@@ -15,7 +15,8 @@ from langchain.agents.middleware import AgentMiddleware, ModelCallLimitMiddlewar
 from langchain.agents.structured_output import ToolStrategy
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command, interrupt
+from langgraph.errors import GraphInterrupt
+from langgraph.types import Command, Interrupt, interrupt
 from live_models import calls_tool, look_up, says
 from pydantic import BaseModel
 from questions import CLEAR, POLITE
@@ -73,6 +74,7 @@ def test_a_good_answer_goes_out_at_once(pi: PiClient, mode: Any, twin: str) -> N
         "drafts": 1,
         "error": None,
         "message_id": state["messages"][-1].id,
+        "retry_error": None,
     }
 
 
@@ -316,6 +318,111 @@ def test_the_models_own_errors_pass_through(pi: PiClient, mode: Any, twin: str) 
         run(create_agent(says(), middleware=[PiScoreMiddleware(SPEC, client=pi, mode=mode), Broken()]), twin)
 
 
+class Fails(AgentMiddleware[Any, Any, Any]):
+    """A model that is down from its second call on, with an error of its own or another."""
+
+    def __init__(self, error: BaseException | None = None, after: int = 1) -> None:
+        super().__init__()
+        self.error = error or ConnectionError("no model")
+        self.left = after
+
+    def check(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        self.check()
+        return handler(request)
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        self.check()
+        return await handler(request)
+
+
+@TWINS
+@MODES
+def test_a_model_that_fails_on_a_retry_leaves_the_best_draft(
+    pi: PiClient, mode: Any, twin: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The report says why there is no better one, and the log says it once."""
+    scoring = PiScoreMiddleware(SPEC, client=pi, mode=mode)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            agent = create_agent(says("better", "poor"), middleware=[scoring, Fails(after=2)], tools=[look_up])
+            state = run(agent, twin)
+    report = state["pi_scores"][NAME]
+    assert (said(state), report["message_id"]) == (["How long?", "better"], state["messages"][-1].id)
+    assert (report["total_score"], report["drafts"], report["error"]) == (0.4, 2, None)
+    assert report["retry_error"] == "ConnectionError: no model"
+    (record,) = [record for record in caplog.records if record.name.startswith("pi_integrations")]
+    assert "let the best draft go out" in record.getMessage()
+
+
+@MODES
+def test_a_model_that_fails_after_a_tool_on_a_retry_leaves_the_best_draft(pi: PiClient, mode: Any) -> None:
+    """Though the agent would call it again and again."""
+    middleware = [PiScoreMiddleware(SPEC, client=pi, mode=mode), Fails(after=2)]
+    state = create_agent(says("better", calls_tool()), tools=[look_up], middleware=middleware).invoke(ASKED)
+    report = state["pi_scores"][NAME]
+    assert (said(state)[-1], report["message_id"]) == ("better", state["messages"][-1].id)
+    assert (report["drafts"], report["retry_error"]) == (1, "ConnectionError: no model")
+
+
+@MODES
+def test_after_a_failed_retry_the_next_turn_begins_anew(pi: PiClient, mode: Any) -> None:
+    """Its report knows nothing of the failure."""
+    fails = Fails()
+    scoring = PiScoreMiddleware(SPEC, client=pi, mode=mode)
+    agent = create_agent(says("poor", "good"), middleware=[scoring, fails], checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "1"}}
+    assert agent.invoke(ASKED, config)["pi_scores"][NAME]["retry_error"] is not None
+    fails.left = 10
+    state = agent.invoke({"messages": [("user", "Really?")]}, config)
+    report = state["pi_scores"][NAME]
+    assert (said(state)[-1], report["drafts"], report["retry_error"]) == ("good", 1, None)
+
+
+@TWINS
+@MODES
+def test_what_is_no_failure_of_the_model_passes_through_a_retry(pi: PiClient, mode: Any, twin: str) -> None:
+    """A score that an inner one was told to raise; an interrupt."""
+    inner = Fails(PiUsageError("no score"))
+    with pytest.raises(PiUsageError, match="no score"):
+        run(create_agent(says("poor"), middleware=[PiScoreMiddleware(SPEC, client=pi, mode=mode), inner]), twin)
+    asks = Fails(GraphInterrupt([Interrupt("May I?")]))
+    middleware = [PiScoreMiddleware(SPEC, client=pi, mode=mode), asks]
+    config: Any = {"configurable": {"thread_id": "1"}}
+    agent = create_agent(says("poor"), middleware=middleware, checkpointer=InMemorySaver())
+    assert run(agent, twin, ASKED, config)["__interrupt__"][0].value == "May I?"
+
+
+@TWINS
+@MODES
+def test_a_retry_that_calls_tools_does_not_lose_the_best_draft(pi: PiClient, mode: Any, twin: str) -> None:
+    """It goes out when what comes after the tools is worse."""
+    scoring = PiScoreMiddleware(SPEC, client=pi, max_retries=1, mode=mode)
+    model = says("better", calls_tool(), "bad")
+    state = run(create_agent(model, tools=[look_up], middleware=[scoring]), twin)
+    report = state["pi_scores"][NAME]
+    assert (said(state)[-1], report["message_id"]) == ("better", state["messages"][-1].id)
+    assert (report["total_score"], report["drafts"], len(model.asked)) == (0.4, 2, 3)
+
+
+@MODES
+def test_the_best_draft_survives_an_interrupt_of_the_tools(pi: PiClient, mode: Any) -> None:
+    """It is in the checkpoint, and gone from there when the agent has answered."""
+    scoring = PiScoreMiddleware(SPEC, client=pi, max_retries=1, mode=mode)
+    model = says("better", calls_tool(), "bad")
+    agent = create_agent(
+        model, tools=[look_up], middleware=[scoring], checkpointer=InMemorySaver(), interrupt_before=["tools"]
+    )
+    config: Any = {"configurable": {"thread_id": "1"}}
+    agent.invoke(ASKED, config)
+    assert said(agent.invoke(None, config))[-1] == "better"
+    assert agent.get_state(config).values["pi_retries"][NAME]["held"] is None
+
+
 def test_model_calls_count_for_a_limit_only_after_the_agent(pi: PiClient) -> None:
     """Inside a model call, `max_retries` alone limits."""
     calls = {}
@@ -335,6 +442,23 @@ async def test_tokens_of_rejected_drafts_are_streamed(pi: PiClient) -> None:
     agent = create_agent(says("bad", "good"), middleware=[PiScoreMiddleware(SPEC, client=pi)])
     states = [state async for state in agent.astream(ASKED, stream_mode="values")]
     assert {text for state in states for text in said(state)} == {"How long?", "good"}
+
+
+def test_after_an_agent_streamed_states_show_rejected_drafts(pi: PiClient) -> None:
+    """As documented: only the state at the end is without those that are worse than the best."""
+    for mode in ("values", "updates"):
+        agent = create_agent(says("bad", "good"), middleware=[PiScoreMiddleware(SPEC, client=pi, mode="after_agent")])
+        assert "content='bad'" in str(list(agent.stream(ASKED, stream_mode=mode)))  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("mode", ["values", "updates"])
+def test_what_is_remembered_between_drafts_can_be_kept_out_of_streams(pi: PiClient, mode: str) -> None:
+    """As documented: by `output_keys`."""
+    model = says("better", calls_tool(), "good")
+    agent = create_agent(model, tools=[look_up], middleware=[PiScoreMiddleware(SPEC, client=pi)])
+    streamed = str(list(agent.stream(ASKED, stream_mode=mode, output_keys=["messages", "pi_scores"])))  # type: ignore[call-overload]
+    assert "content='good'" in streamed
+    assert "better" not in streamed
 
 
 @pytest.mark.parametrize("unfinished", [ToolMessage("good", tool_call_id="1"), HumanMessage("Hm")])

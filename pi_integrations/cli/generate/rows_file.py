@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from pi_integrations.cli.held_file import HeldFile
 from pi_integrations.datasets.jsonl_file import is_torn
 from pi_integrations.errors import PiUsageError
 
@@ -15,10 +16,10 @@ __all__ = ["RowsFile"]
 
 
 class RowsFile:
-    """Appends to `path`, whose rows of other jobs stay as they are. Nothing is touched before the first row.
+    """Appends to `path`, whose rows of other jobs stay as they are. Nothing in it is touched before the first row.
 
     Raises:
-        PiUsageError: when the file holds anything but generated rows, or cannot be read.
+        PiUsageError: when the file holds anything but generated rows, cannot be used, or is being written to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,10 +32,16 @@ class RowsFile:
         if not path.absolute().parent.is_dir():
             raise PiUsageError(f"{path}: its folder does not exist; make it, or choose another --output")
         try:
-            if path.exists():
-                self._take_stock()
+            self._held = HeldFile(path)
         except OSError as error:
             raise self._failed(error) from None
+        try:
+            self._take_stock()
+        except BaseException as error:
+            self._held.release()
+            if isinstance(error, OSError):
+                raise self._failed(error) from None
+            raise
 
     def _take_stock(self) -> None:
         """Counts the rows of each job, up to a last line that was cut off."""
@@ -50,6 +57,11 @@ class RowsFile:
                     )
                 self._counts[row["job_id"]] = row["index"] + 1
                 self._whole += len(line)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return str(self._path)
 
     def count(self, job_id: str) -> int:
         """How many rows of a job are there."""
@@ -88,6 +100,7 @@ class RowsFile:
     ) -> None:
         if self._writer is not None:
             self._writer.close()
+        self._held.release()
 
 
 def _row(line: bytes) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from pi_integrations.cli.console import errors, results
 from pi_integrations.cli.generate.plan import Plan
 from pi_integrations.cli.generate.progress import GenerationProgress
 from pi_integrations.cli.generate.rows_file import RowsFile
+from pi_integrations.cli.generate.rows_stream import RowsStream
 from pi_integrations.cli.job_endpoint import JobEndpoint
 from pi_integrations.cli.tables.jobs import figures_lines
 from pi_integrations.cli.visible import visible
@@ -34,7 +36,7 @@ def run_generation(plan: Plan, endpoint: JobEndpoint, output: Path, *, job_id: s
     Args:
         plan: What to generate; of a job that is gone on with, its kind alone matters.
         endpoint: Who generates.
-        output: Where the rows go, after those that are there.
+        output: Where the rows go, after those that are there; `-` is standard output, where nothing else goes then.
         job_id: Of a job that was started before.
 
     Raises:
@@ -43,18 +45,23 @@ def run_generation(plan: Plan, endpoint: JobEndpoint, output: Path, *, job_id: s
     """
     if job_id is not None and not plan.empty:
         raise PiUsageError("--job goes on with a job as it was asked for; leave out what describes a new one")
-    with RowsFile(output) as rows:
+    with RowsStream() if str(output) == "-" else RowsFile(output) as rows:
         generation = _Generation(plan, endpoint, rows, output, job_id)
         try:
             status = asyncio.run(generation.run())
         except KeyboardInterrupt:
             generation.say_how_to_go_on()
             return INTERRUPTED
+        except BrokenPipeError:
+            generation.say_how_to_go_on()
+            raise
     return generation.report(status)
 
 
 class _Generation:
-    def __init__(self, plan: Plan, endpoint: JobEndpoint, rows: RowsFile, output: Path, job_id: str | None) -> None:
+    def __init__(
+        self, plan: Plan, endpoint: JobEndpoint, rows: RowsFile | RowsStream, output: Path, job_id: str | None
+    ) -> None:
         self._plan = plan
         self._endpoint = endpoint
         self._rows = rows
@@ -73,13 +80,13 @@ class _Generation:
             else:
                 job = await self._plan.start(client, request)
                 self._job_id = job.job_id
-                self._say(f"Job {job.job_id} makes {self._plan.noun} into {self._output}.")
+                self._say(f"Job {job.job_id} makes {self._plan.noun} into {self._rows.name}.")
             return await self._follow(client, job)
 
     async def _follow(self, client: AsyncPiClient, job: Job[Any, Any]) -> Any:
         made = self._rows.count(job.job_id)
         if made:
-            self._say(f"Going on behind the {made} rows in {self._output}.")
+            self._say(f"Going on behind the {made} rows in {self._rows.name}.")
         with GenerationProgress(self._console, total=self._plan.num, noun=self._plan.noun, made=made) as progress:
             looking = asyncio.create_task(self._look(client, job.job_id, progress))
             try:
@@ -114,12 +121,12 @@ class _Generation:
 
     def report(self, status: Any) -> int:
         """Prints what became of the job; the exit status."""
-        console: Console = results()
+        console: Console = self._console if isinstance(self._rows, RowsStream) else results()
         for line in figures_lines(status):
             console.print(line, markup=False, soft_wrap=True)
         count = self._rows.count(status.job_id)
         console.print(
-            f"Rows: {self._output} ({count} of this job)   Job: {status.job_id}", markup=False, soft_wrap=True
+            f"Rows: {self._rows.name} ({count} of this job)   Job: {status.job_id}", markup=False, soft_wrap=True
         )
         if status.state is JobState.DONE and not status.stopped and count >= (self._plan.num or 0):
             return 0
@@ -132,10 +139,15 @@ class _Generation:
         if self._job_id is None:
             self._say("Interrupted before the job was started.")
             return
-        flags = self._endpoint.flags()
-        again = f"pi-integrations generate {self._plan.noun} --job {self._job_id} --output {self._output}{flags}"
+        flags, output = self._endpoint.flags(), quote(str(self._output))
+        again = f"pi-integrations generate {self._plan.noun} --job {self._job_id} --output {output}{flags}"
         if self._endpoint.beside:
-            self._say(f"Interrupted. The job is kept where it stands; it goes on with:\n  {again}")
+            cancel = f"pi-integrations jobs cancel {self._job_id} --data-dir {quote(str(self._endpoint.folder))}"
+            self._say(
+                f"Interrupted. The job has not ended: the next engine on {self._endpoint.folder} that has a generator"
+                f" goes on with it, whatever it is started for. To go on now, or to end it for good:\n"
+                f"  {again}\n  {cancel}"
+            )
         else:
             follow = f"pi-integrations jobs follow {self._job_id}{flags}"
             self._say(f"Interrupted. The job goes on. To follow it, and to take in the rest:\n  {follow}\n  {again}")

@@ -5,12 +5,11 @@ Providers are told apart by what their exceptions carry and are called, so that 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-__all__ = ["NoAnswer", "failure_of", "redacted", "shorten"]
+__all__ = ["NoAnswer", "failure_of", "is_misread", "redacted", "shorten"]
 
 _MAX_LENGTH = 240
 _RETRYABLE_STATUS = {408, 409, 425, 429}
@@ -28,8 +27,7 @@ _FILTERED_WORDS = re.compile(
     r"content management policy|content filtering policy|violating our usage policy", re.IGNORECASE
 )
 # What reading an answer of another form than the provider's own raises, in its package or in LangChain.
-_MISREAD = (AttributeError, IndexError, KeyError, TypeError, json.JSONDecodeError)
-_TRIES_OF_MISREAD = 4
+_MISREAD = (AttributeError, LookupError, TypeError, ValueError)
 _TOO_LONG = re.compile(
     r"context[ _]?length|context[ _]window|contextoverflow|contextwindowexceeded|maximum context"
     r"|(prompt|input|request)( is|_is)? too (long|large)|exceeds? the (maximum|max)[\w ]* tokens",
@@ -83,7 +81,7 @@ class NoAnswer(Exception):
 
     def turns_down(self, parameter: str) -> bool:
         """Whether the request failed for good and the provider's words name this parameter."""
-        return not self.retryable and re.search(rf"\b(top_)?{parameter}\b", self.detail, re.IGNORECASE) is not None
+        return not self.retryable and re.search(rf"\b(top_)?(?:{parameter})\b", self.detail, re.IGNORECASE) is not None
 
 
 def shorten(text: str) -> str:
@@ -114,11 +112,13 @@ def failure_of(error: Exception, secrets: Collection[str] = (), *, who: str, rea
     if status != 429 and (_TOO_LONG.search(names) or _TOO_LONG.search(str(error))):
         reason = f"the {reads} is longer than the {who} reads; shorten it or use a model that reads more ({told})"
         return NoAnswer(reason, detail=detail, too_long=True)
-    if status is None and isinstance(error, _MISREAD) and "keyword argument" not in detail:
-        reason = f"the {who}'s provider sent an answer of a form that cannot be read ({told})"
-        return NoAnswer(reason, retryable=True, detail=detail, tries=_TRIES_OF_MISREAD)
     passing = _is_passing(error, status, names)
     return NoAnswer(f"the {who} failed: {told}", retryable=passing, detail=detail, retry_after=_retry_after(error))
+
+
+def is_misread(error: Exception) -> bool:
+    """Whether `error` is what an answer of another form than the provider's own leads to, such as one of no choices."""
+    return isinstance(error, _MISREAD) and _status(error) is None and "keyword argument" not in str(error)
 
 
 def _is_filtered(error: Exception, status: int | None, names: str) -> bool:

@@ -54,12 +54,17 @@ class WebhookSender:
         return bool(self._hosts) and self._secret is not None
 
     def check(self, url: str) -> None:
-        """Raises PiUsageError when the operator has not allowed the URL's host."""
+        """Raises PiUsageError when the operator has not allowed the URL's host, or it carries a name or password."""
         parts = urlsplit(url)
-        if not self.allowed or not _names(parts) & self._hosts or parts.username or parts.password:
+        if not self.allowed or not _names(parts) & self._hosts:
             raise PiUsageError(
                 f"webhook_url: host {parts.netloc.rpartition('@')[2][:100]} is not one this engine may call; its"
                 " operator allows hosts with --webhook-host (PI_ENGINE_WEBHOOK_HOSTS)"
+            )
+        if parts.username or parts.password:
+            raise PiUsageError(
+                "webhook_url: holds a user name or a password before its host, which are not kept; leave them out:"
+                " what comes is signed, and a receiver can tell by that who sends it"
             )
 
     async def send(self, job: JobRecord) -> bool:
@@ -79,7 +84,7 @@ class WebhookSender:
                 with attempt:
                     await self._post(job, body)
         except PiUsageError:
-            logger.warning("the webhook of job %s is not told: %s is no allowed host any more", job.job_id, host)
+            logger.warning("the webhook of job %s is not told: its URL at %s is not allowed here", job.job_id, host)
             return False
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             logger.warning("the webhook of job %s at %s did not take it: %s", job.job_id, host, type(error).__name__)

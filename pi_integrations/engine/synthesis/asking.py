@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.runnables import RunnableConfig
 
 from pi_integrations.engine.chat_models.ending import refusal_of, was_cut_off
-from pi_integrations.engine.chat_models.failures import NoAnswer, failure_of
+from pi_integrations.engine.chat_models.failures import NoAnswer, failure_of, is_misread
 from pi_integrations.engine.chat_models.own_threads import CallThreads, is_synchronous
 from pi_integrations.engine.chat_models.settings import at_most, at_temperature, limits_answers, secrets_of
 from pi_integrations.engine.synthesis.items import well_formed
@@ -23,6 +23,7 @@ _WHO = "generator"
 _CONFIG = RunnableConfig(run_name="pi_generator")
 # Some providers end at 1, and some take no temperature.
 _COMMON_MAXIMUM = 1.0
+_TRIES_OF_MISREAD = 4
 _LIMIT_NAMES = r"max\w*_?tokens|num_predict"
 
 
@@ -130,7 +131,12 @@ class Generator:
     def _failure(self, error: Exception, *, late: bool) -> NoAnswer:
         if late:
             return NoAnswer(f"the generator gave no answer within {self._timeout:g} s", retryable=True)
-        return failure_of(error, self._secrets, who=_WHO, reads="prompt of description, seeds and examples")
+        failure = failure_of(error, self._secrets, who=_WHO, reads="prompt of description, seeds and examples")
+        explained = failure.retryable or failure.declined or failure.too_long
+        if is_misread(error) and not (explained or failure.turns_down(f"temperature|{_LIMIT_NAMES}")):
+            reason = f"{failure.reason} (its provider sent an answer of a form that cannot be read)"
+            return NoAnswer(reason, retryable=True, tries=_TRIES_OF_MISREAD)
+        return failure
 
 
 def _messages(prompt: Prompt) -> list[BaseMessage]:

@@ -25,24 +25,31 @@ class _Unreadable(Exception):
     """The text ends, or makes no sense, before the value does."""
 
 
-def read_leniently(text: str) -> Any:
-    """The list or object that `text` begins with; None when not even a first element of it can be read.
+def read_leniently(text: str, start: int = 0) -> tuple[Any, int]:
+    """The list or object that begins at `start`, and where reading ended; None for it when not even a first element
+    can be read.
 
     Single quotes, missing and trailing commas, bare keys, line breaks and unescaped quotes in texts, and Python's
     literals are read as meant. Where the text is cut off or makes no sense any more, a list ends with its last whole
-    element; nothing is completed. The list may stand in an object.
+    element; nothing is completed. The list may stand in an object. Where it was cut off, reading ended at the end of
+    `text`.
     """
+    reader = _Reader(text, start)
     try:
-        return _Reader(text).value(0)
+        return reader.value(0), reader.at
     except _Unreadable:
-        return None
+        return None, max(reader.at, start + 1)
 
 
 class _Reader:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, start: int) -> None:
         self._text = text
-        self._at = 0
+        self._at = start
         self._ended_early = False
+
+    @property
+    def at(self) -> int:
+        return self._at
 
     def value(self, depth: int) -> Any:
         character = self._peek()
@@ -111,7 +118,10 @@ class _Reader:
         if found is None:
             raise _Unreadable
         self._at = found.end()
-        return _PYTHON[found[0]] if found[0] in _PYTHON else json.loads(found[0])
+        try:
+            return _PYTHON[found[0]] if found[0] in _PYTHON else json.loads(found[0])
+        except ValueError:  # more digits than Python reads
+            raise _Unreadable from None
 
     def _string(self, ends: re.Pattern[str]) -> str:
         quote, start = self._text[self._at], self._at + 1
@@ -119,6 +129,7 @@ class _Reader:
         while end >= 0 and (self._is_escaped(start, end) or not ends.match(self._text, end + 1)):
             end = self._text.find(quote, end + 1)
         if end < 0:
+            self._at = len(self._text)
             raise _Unreadable
         self._at = end + 1
         return _unescaped(self._text[start:end], quote)

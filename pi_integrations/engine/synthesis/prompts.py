@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pi_integrations.engine.synthesis.items import Brief, Item
 
@@ -119,8 +120,13 @@ def _known(brief: Brief, examples: Sequence[Item]) -> str:
 
 
 def _shown(items: Sequence[Item], brief: Brief) -> str:
-    rows = [item.llm_input if brief.form == "inputs" else item.row() for item in items]
+    rows = [item.llm_input if brief.form == "inputs" else _pair(item) for item in items]
     return json.dumps(rows, ensure_ascii=False, indent=1) if rows else ""
+
+
+def _pair(item: Item) -> Any:
+    # An empty response, which a seed may have, is no example to follow.
+    return item.row() if (item.llm_output or "").strip() else {"llm_input": item.llm_input}
 
 
 def _responds(items: Mapping[int, Item]) -> bool:

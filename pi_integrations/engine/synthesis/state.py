@@ -62,7 +62,7 @@ class State:
     def deal_with(self, batch: Tally, temperature: float | None, reason: str | None, brief: Brief) -> None:
         """Counts the next batch, written at `temperature` where that is known."""
         self.next += 1
-        self.used = temperature
+        self.used = self.used if temperature is None else temperature
         self.tally.add(batch)
         self.reason = reason or self.reason
         seen = sum(batch.counts().values())

@@ -22,7 +22,10 @@ _REMEDIES = {
     "bad": "make application_description clearer, or lower min_score if there is a scoring_spec",
     "unscored": "mend the scoring spec, or use a generator that gives the verdicts it is asked for",
     "malformed": "use a generator that writes the JSON it is asked for, or a smaller batch_size",
-    "unreadable": "use a generator that writes the JSON it is asked for, or a smaller batch_size",
+    "unreadable": (
+        "use a generator that writes the JSON it is asked for, or a smaller batch_size; if it refuses in plain words,"
+        " make application_description clearer"
+    ),
     "empty": "make application_description clearer, or use another generator",
     "declined": "make application_description clearer, or use a generator that takes such requests",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pi_integrations.engine.synthesis.batch import read_answer
 from pi_integrations.engine.synthesis.calls import Calls
@@ -19,6 +20,7 @@ _THEMES = 10
 _LONGEST_THEME = 200
 _SHOWN_SEEDS = 20
 _TRIES = 3
+_NAMES = ("theme", "name", "title", "topic")
 _EMBEDDED_AT_ONCE = 100
 
 
@@ -68,13 +70,24 @@ async def _invent_themes(grounds: Grounds, brief: Brief, calls: Calls, bill: Bil
     prompt = themes_prompt(brief, _spread(grounds.seeds), _THEMES, f"{draw}:themes")
     answer = await calls.ask(bill, "themes", prompt, brief.policy.temperature)
     texts = [
-        " ".join(value.split())[:_LONGEST_THEME] for value in read_list(answer.text) or [] if isinstance(value, str)
+        text for value in read_list(answer.text, lambda value: bool(_named(value))) or [] for text in _named(value)
     ]
-    grounds.themes = list(dict.fromkeys(text for text in texts if text))[: 2 * _THEMES]
+    grounds.themes = list(dict.fromkeys(texts))[: 2 * _THEMES]
     if grounds.themes:
         grounds.messages.append(f"Invented {len(grounds.themes)} themes: {'; '.join(grounds.themes)}")
     else:
         grounds.messages.append("Invented no themes: the generator's answer held none; going on without")
+
+
+def _named(value: Any) -> list[str]:
+    """The themes that an element names: a text, an object with one, or an object of numbered ones."""
+    if isinstance(value, dict):
+        named = [value[name] for name in _NAMES if name in value]
+        said = named[:1] or [text for number, text in value.items() if number.isdecimal() or len(value) == 1]
+    else:
+        said = [value]
+    texts = [" ".join(text.split())[:_LONGEST_THEME] for text in said if isinstance(text, str)]
+    return [text for text in texts if text]
 
 
 def _spread(seeds: Sequence[Item]) -> Sequence[Item]:

@@ -11,9 +11,10 @@ from langchain_core.messages import AnyMessage, RemoveMessage
 from langgraph.runtime import Runtime
 
 from pi_integrations.langchain.feedback_messages import without_feedback
-from pi_integrations.langchain.middleware.base import ScoreMiddleware, better, is_final
-from pi_integrations.langchain.middleware.carried import with_update
-from pi_integrations.langchain.middleware.state import Draft, PiScoreState, RetryBook
+from pi_integrations.langchain.middleware.base import ScoreMiddleware, is_final
+from pi_integrations.langchain.middleware.carried import update_of, with_update
+from pi_integrations.langchain.middleware.state import Draft, PiScoreReport, PiScoreState, RetryBook
+from pi_integrations.langchain.middleware.verdicts import better
 from pi_integrations.models import ScoreResult
 
 __all__ = ["AfterAgentHooks"]
@@ -25,14 +26,22 @@ class AfterAgentHooks(ScoreMiddleware):
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ExtendedModelResponse[Any]:
-        """The response as it is; which message is the model's answer is remembered."""
-        return self._remembered(request, handler(request))
+        """The response as it is, or the best draft again when the model fails; the model's answer is remembered."""
+        try:
+            response = handler(request)
+        except Exception as error:  # noqa: BLE001 (raised again unless there is a draft)
+            return self._best_again(request, error)
+        return self._remembered(request, response)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ExtendedModelResponse[Any]:
         """`wrap_model_call`, awaited."""
-        return self._remembered(request, await handler(request))
+        try:
+            response = await handler(request)
+        except Exception as error:  # noqa: BLE001 (raised again unless there is a draft)
+            return self._best_again(request, error)
+        return self._remembered(request, response)
 
     @hook_config(can_jump_to=["model"])
     def after_agent(self, state: PiScoreState, runtime: Runtime[Any]) -> dict[str, Any] | None:
@@ -55,8 +64,21 @@ class AfterAgentHooks(ScoreMiddleware):
         if last is not None and last.id is None:
             last.id = str(uuid4())
         book = self.book(request.state)
-        written = [*book["written"], last.id] if last is not None and last.id and is_final(last) else book["written"]
-        return with_update(response, self.update({**book, "written": written}))
+        is_draft = last is not None and is_final(last) and not _is_again(response)
+        written = [*book["written"], last.id] if last is not None and last.id and is_draft else book["written"]
+        return with_update(response, self.update({**book, "written": written, "failure": None}))
+
+    def _best_again(self, request: ModelRequest[Any], error: Exception) -> ExtendedModelResponse[Any]:
+        """The best draft's text in the place of the answer that failed, so that the agent ends."""
+        book, messages = self.book(request.state), request.state["messages"]
+        best = _remaining(book["best"], messages)
+        if best is None:
+            raise error
+        book = {**book, "failure": self.failure(error)}
+        message = next(each for each in messages if each.id == best["report"]["message_id"])
+        copy: Any = message.model_copy(update={"id": str(uuid4())})
+        response: ModelResponse[Any] = ModelResponse(result=[copy], structured_response=best["structured"])
+        return with_update(response, self.update(book))
 
     def _has_answered(self, state: PiScoreState) -> bool:
         """Whether the last message is the model's answer, and not another middleware's, as when a limit is reached."""
@@ -92,7 +114,8 @@ class AfterAgentHooks(ScoreMiddleware):
 
     def _settled(self, state: PiScoreState, book: RetryBook, best: Draft) -> dict[str, Any]:
         """The best draft as the agent's answer: without what came after it, and with all that belongs to it."""
-        update = self.update(book, {**best["report"], "drafts": len(book["written"])})
+        report: PiScoreReport = {**best["report"], "drafts": len(book["written"]), "retry_error": book["failure"]}
+        update = self.update({**book, "best": best, "failure": None}, report)
         late = _after(state["messages"], best)
         if not late:
             return update
@@ -100,6 +123,11 @@ class AfterAgentHooks(ScoreMiddleware):
         structured = {"structured_response": best["structured"]} if "structured_response" in state else {}
         messages = [RemoveMessage(id=message_id) for message_id in late]
         return {**update, **structured, "pi_scores": scores, "messages": messages}
+
+
+def _is_again(response: ModelResponse[Any]) -> bool:
+    """Whether one of these inside has put its best draft there, because the model failed."""
+    return any(book and book["failure"] for book in update_of(response).get("pi_retries", {}).values())
 
 
 def _after(messages: list[AnyMessage], best: Draft) -> list[str]:

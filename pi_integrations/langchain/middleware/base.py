@@ -13,7 +13,7 @@ from langgraph.runtime import Runtime
 
 from pi_integrations.background import WarnOnce
 from pi_integrations.background.once import kind_of
-from pi_integrations.errors import PiUsageError
+from pi_integrations.errors import PiError, PiUsageError
 from pi_integrations.langchain.exchange import Exchange, ExchangeReader
 from pi_integrations.langchain.middleware.state import PiScoreReport, PiScoreState, RetryBook
 from pi_integrations.langchain.middleware.verdicts import (
@@ -27,13 +27,13 @@ from pi_integrations.langchain.scoring import Scoring
 from pi_integrations.langchain.texts import structured_text
 from pi_integrations.models import ScoreResult
 
-__all__ = ["OnScoreError", "ScoreMiddleware", "better", "is_final"]
+__all__ = ["OnScoreError", "ScoreMiddleware", "is_final"]
 
 OnScoreError = Literal["accept", "raise"]
 
 logger = logging.getLogger("pi_integrations.langchain")
 _reader = ExchangeReader()
-_NEW = RetryBook(retries=0, best=None, written=[])
+_NEW = RetryBook(retries=0, best=None, held=None, written=[], failure=None)
 
 
 class ScoreMiddleware(AgentMiddleware[PiScoreState, Any, Any]):
@@ -96,6 +96,19 @@ class ScoreMiddleware(AgentMiddleware[PiScoreState, Any, Any]):
         self._warn(kind_of(error), f"{self.name} accepted an answer unscored: {type(error).__name__}: {error}", error)
         return error
 
+    def failure(self, error: Exception) -> str:
+        """Why the model gave no further draft, where there is one that can go out; logged once per kind.
+
+        Raises:
+            Exception: `error` itself, when it is an interrupt, or the failed score of a middleware inside.
+        """
+        if isinstance(error, GraphBubbleUp | PiError):
+            raise error
+        text = f"{type(error).__name__}: {error}"
+        kind = ("retry", kind_of(error))
+        self._warn(kind, f"{self.name} let the best draft go out, for the model failed on a retry: {text}", error)
+        return text
+
     def report(self, result: ScoreResult | Exception, book: RetryBook, message_id: str | None) -> PiScoreReport:
         """What lands in the state about the draft that `result` is about."""
         return report_of(result, threshold=self.threshold, drafts=book["retries"] + 1, message_id=message_id)
@@ -118,8 +131,12 @@ class ScoreMiddleware(AgentMiddleware[PiScoreState, Any, Any]):
 
     def book(self, state: Any) -> RetryBook:
         """What is remembered of this run; by no message's id, for a summary may take the user's message away."""
-        book: RetryBook = state.get("pi_retries", {}).get(self.name) or _NEW
+        book: RetryBook = {**_NEW, **state.get("pi_retries", {}).get(self.name, {})}
         return book
+
+    def names(self, state: Any) -> list[str]:
+        """Of all of these in the agent."""
+        return list(state.get("pi_retries", {}))
 
     def update(self, book: RetryBook, report: PiScoreReport | None = None) -> dict[str, Any]:
         """An update of the agent's state; without a report, one that takes an earlier report away."""
@@ -135,12 +152,6 @@ def _exchange(inputs: Sequence[AnyMessage], answer: Any) -> Exchange:
 def is_final(message: Any) -> bool:
     """Whether `message` is an answer of the model's, and no call of tools."""
     return isinstance(message, AIMessage) and not message.tool_calls
-
-
-def better(first: PiScoreReport | None, second: PiScoreReport) -> PiScoreReport:
-    """The report with the higher total, the first of equals; one without a score is below every other."""
-    totals = [-1.0 if each is None or each["total_score"] is None else each["total_score"] for each in (first, second)]
-    return first if first is not None and totals[0] >= totals[1] else second
 
 
 def _check(threshold: float, max_retries: int, on_score_error: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from langchain.agents.middleware import ExtendedModelResponse, ModelResponse
 from langgraph.types import Command
 
-__all__ = ["with_update"]
+__all__ = ["update_of", "with_update"]
 
 _Update = Mapping[str, Mapping[str, Any]]
 
@@ -21,12 +21,19 @@ class _Carrier(ModelResponse[Any]):
     update: _Update = field(default_factory=dict)
 
 
-def with_update(response: ModelResponse[Any], update: _Update) -> ExtendedModelResponse[Any]:
-    """`response` with an update of the state, together with those of the middlewares inside.
+def update_of(response: ModelResponse[Any]) -> _Update:
+    """What the middlewares inside wrote into the state about `response`; none, where another one rebuilt it."""
+    return response.update if isinstance(response, _Carrier) else {}
+
+
+def with_update(
+    response: ModelResponse[Any], update: _Update, carried: _Update | None = None
+) -> ExtendedModelResponse[Any]:
+    """`response` with an update of the state, together with `carried`, by default those of the middlewares inside.
 
     Of these LangChain would keep what they wrote about the last response, also where an outer one chose an earlier.
     """
-    carried = response.update if isinstance(response, _Carrier) else {}
+    carried = update_of(response) if carried is None else carried
     merged = {key: {**carried.get(key, {}), **entries} for key, entries in update.items()}
     carrier = _Carrier(response.result, response.structured_response, merged)
     return ExtendedModelResponse(carrier, Command(update=merged))

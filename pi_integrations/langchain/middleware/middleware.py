@@ -26,20 +26,23 @@ class PiScoreMiddleware(ScoreMiddleware):
     """Scores an agent's final answer, and has the model write it again until it is good enough.
 
     For `langchain.agents.create_agent`, sync and async. A draft whose total is below `threshold` goes back to the model
-    with the questions that scored low, up to `max_retries` times in a run of the agent; when these are exhausted, the
-    best-scoring draft is the answer. Messages that call tools are not scored. The scores are in the agent's state and
-    its result under `pi_scores`, by the name of the middleware: a `PiScoreReport` each, about the answer of this run.
+    with the questions that scored low, up to `max_retries` times in a run of the agent; when these are exhausted, or
+    the model fails on one, the best-scoring draft is the answer. Messages that call tools are not scored. The scores
+    are in the agent's state and its result under `pi_scores`, by the name of the middleware: a `PiScoreReport` each,
+    about the answer of this run.
 
     Streaming: an agent streamed with `stream_mode="messages"` shows the tokens of rejected drafts as they are written,
-    before anybody can score them. Where users must never see a rejected draft, show them the state that comes out
-    (`stream_mode="values"` or `"updates"`, or `invoke`).
+    before anybody can score them. Where users must never see a rejected draft, show them the last message of what
+    `invoke` gives, or with `mode="model_call"` the messages of `stream_mode="values"` or `"updates"`; with
+    `mode="after_agent"` these hold every draft. Leave `pi_retries`, the middleware's own memory, out of a stream by its
+    `output_keys`.
 
-    With `mode="model_call"`, drafts are scored inside the model call: rejected ones never enter the state or a
-    checkpoint, and do not count for `ModelCallLimitMiddleware`. With `mode="after_agent"`, the agent is sent back to
-    its model when it is done: rejected drafts and notes stay in the messages up to the best one, every draft passes
-    through the other middlewares and counts as a model call, and the scores do not see the agent's system prompt, which
-    is not in its state. Answers given through a structured-output tool are left alone, and so is what the model did not
-    write, such as the message of a limit or a guardrail.
+    With `mode="model_call"`, drafts are scored inside the model call: rejected ones never enter the messages, and do
+    not count for `ModelCallLimitMiddleware`; while a retry calls tools, the best one waits in `pi_retries`. With
+    `mode="after_agent"`, the agent is sent back to its model when it is done: rejected drafts and notes stay in the
+    messages up to the best one, every draft passes through the other middlewares and counts as a model call, and the
+    scores do not see the agent's system prompt, which is not in its state. Answers given through a structured-output
+    tool are left alone, and so is what the model did not write, such as the message of a limit or a guardrail.
 
     Several in one agent need names. In `model_call` mode each wraps those after it, and every draft that it asks for
     gives them all their retries again. A subclass with hooks of its own calls those of `super()` in them.

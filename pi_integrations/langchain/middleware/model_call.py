@@ -9,9 +9,10 @@ from langchain.agents.middleware import ExtendedModelResponse, ModelRequest, Mod
 from langchain_core.messages import AnyMessage
 
 from pi_integrations.langchain.feedback_messages import without_feedback
-from pi_integrations.langchain.middleware.base import ScoreMiddleware, better, is_final
-from pi_integrations.langchain.middleware.carried import with_update
-from pi_integrations.langchain.middleware.state import PiScoreReport
+from pi_integrations.langchain.middleware.base import ScoreMiddleware, is_final
+from pi_integrations.langchain.middleware.carried import update_of, with_update
+from pi_integrations.langchain.middleware.state import HeldDraft, PiScoreReport
+from pi_integrations.langchain.middleware.verdicts import better
 from pi_integrations.models import ScoreResult
 
 __all__ = ["ModelCallHooks"]
@@ -26,7 +27,10 @@ class ModelCallHooks(ScoreMiddleware):
         """The best draft with its scores; a call of tools at once, and unscored."""
         drafts = _Drafts(self, request)
         while drafts.wanted:
-            response = handler(drafts.request)
+            try:
+                response = handler(drafts.request)
+            except Exception as error:  # noqa: BLE001 (raised again unless there is a draft)
+                return drafts.best(error)
             if drafts.leaves_unscored(response):
                 return drafts.unscored(response)
             drafts.take(response, self.score(drafts.asked, drafts.answer(response)))
@@ -38,7 +42,10 @@ class ModelCallHooks(ScoreMiddleware):
         """`wrap_model_call`, awaited."""
         drafts = _Drafts(self, request)
         while drafts.wanted:
-            response = await handler(drafts.request)
+            try:
+                response = await handler(drafts.request)
+            except Exception as error:  # noqa: BLE001 (raised again unless there is a draft)
+                return drafts.best(error)
             if drafts.leaves_unscored(response):
                 return drafts.unscored(response)
             drafts.take(response, await self.ascore(drafts.asked, drafts.answer(response)))
@@ -46,13 +53,14 @@ class ModelCallHooks(ScoreMiddleware):
 
 
 class _Drafts:
-    """The drafts of one model call, the best of them, and what to ask the model next."""
+    """The drafts of one model call, the best of them and of earlier ones, and what to ask the model next."""
 
     def __init__(self, middleware: ScoreMiddleware, request: ModelRequest[Any]) -> None:
         self._middleware = middleware
         self._first = self.request = request
         self._book = middleware.book(request.state)
-        self._best: tuple[ModelResponse[Any], PiScoreReport] | None = None
+        self._best: HeldDraft | None = self._book["held"]
+        self._is_last = False
         self.wanted = True
 
     @property
@@ -70,26 +78,47 @@ class _Drafts:
         return response.structured_response is None and not (response.result and is_final(response.result[-1]))
 
     def unscored(self, response: ModelResponse[Any]) -> ExtendedModelResponse[Any]:
-        """The response; the retries spent so far count when the model is called again."""
-        return with_update(response, self._middleware.update(self._book))
+        """The response; the retries and the best draft so far count when the model is called again."""
+        return with_update(response, self._middleware.update({**self._book, "held": self._best}))
 
     def take(self, response: ModelResponse[Any], result: ScoreResult | Exception) -> None:
         """Keeps the draft when it is the best, and prepares the next request unless this settles it."""
         report = self._middleware.report(result, self._book, _written_id(response))
-        best = better(self._best and self._best[1], report)
-        self._best = (response, report) if best is report else self._best
+        self._is_last = better(self._best and self._best["report"], report) is report
+        self._best = _held(response, report) if self._is_last else self._best
         self.wanted = not self._middleware.is_settled(report, self._book)
         if self.wanted:
             messages: list[Any] = [*self._first.messages, *response.result, self._middleware.note(report)]
             self.request = self._first.override(messages=messages)
             self._book = {**self._book, "retries": self._book["retries"] + 1}
 
-    def best(self) -> ExtendedModelResponse[Any]:
-        """The best draft, with its scores for the state."""
-        assert self._best is not None
-        response, report = self._best
-        report = {**report, "drafts": self._book["retries"] + 1}
-        return with_update(response, self._middleware.update(self._book, report))
+    def best(self, error: Exception | None = None) -> ExtendedModelResponse[Any]:
+        """The best draft, with its scores for the state, also when `error` kept the model from writing another.
+
+        Raises:
+            Exception: `error`, when there is no draft, or when it is not the model's.
+        """
+        best = self._best
+        if best is None:
+            assert error is not None
+            raise error
+        failure = self._middleware.failure(error) if error else None
+        drafts = self._book["retries"] + (0 if error else 1)
+        report: PiScoreReport = {**best["report"], "drafts": drafts, "retry_error": failure}
+        update = self._middleware.update({**self._book, "held": None}, report)
+        return with_update(ModelResponse(best["messages"], best["structured"]), update, self._carried(best))
+
+    def _carried(self, best: HeldDraft) -> dict[str, dict[str, Any]]:
+        """What others wrote about `best`; where it is not known, they have no report rather than another draft's."""
+        if self._is_last:
+            return best["update"]
+        unknown = dict.fromkeys(self._middleware.names(self._first.state))
+        return {**best["update"], "pi_scores": {**unknown, **best["update"].get("pi_scores", {})}}
+
+
+def _held(response: ModelResponse[Any], report: PiScoreReport) -> HeldDraft:
+    update = {key: dict(entries) for key, entries in update_of(response).items()}
+    return HeldDraft(messages=response.result, structured=response.structured_response, report=report, update=update)
 
 
 def _written_id(response: ModelResponse[Any]) -> str | None:

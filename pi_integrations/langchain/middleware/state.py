@@ -8,7 +8,7 @@ from langchain.agents.middleware import AgentState
 from langchain.agents.middleware.types import OmitFromInput, PrivateStateAttr
 from typing_extensions import TypedDict
 
-__all__ = ["Draft", "PiScoreReport", "PiScoreState", "RetryBook"]
+__all__ = ["Draft", "HeldDraft", "PiScoreReport", "PiScoreState", "RetryBook"]
 
 
 class PiScoreReport(TypedDict):
@@ -26,6 +26,8 @@ class PiScoreReport(TypedDict):
     """Why it could not be scored."""
     message_id: str | None
     """Id of the message that was scored; of a structured answer by tool, of the model's call of that tool."""
+    retry_error: str | None
+    """Why the model did not write another draft, where it failed on a retry."""
 
 
 class Draft(TypedDict):
@@ -39,6 +41,19 @@ class Draft(TypedDict):
     """The structured response that came with it."""
 
 
+class HeldDraft(TypedDict):
+    """An answer that may still turn out to be the best, and is not in the messages."""
+
+    messages: list[Any]
+    """The answer, and what LangChain put behind it."""
+    structured: Any
+    """The structured response that came with it."""
+    report: PiScoreReport
+    """How it was scored."""
+    update: dict[str, dict[str, Any]]
+    """What middlewares inside wrote into the state about it."""
+
+
 class RetryBook(TypedDict):
     """What is remembered during a run of the agent."""
 
@@ -46,8 +61,12 @@ class RetryBook(TypedDict):
     """Retries spent on it."""
     best: Draft | None
     """The best draft, when drafts stay in the messages."""
+    held: HeldDraft | None
+    """The best draft while a retry calls tools, when drafts stay out of the messages."""
     written: list[str]
     """Ids of the answers that came from the model."""
+    failure: str | None
+    """Why the model gave nothing when it was asked last."""
 
 
 _Entries = dict[str, Any]

@@ -10,7 +10,15 @@ from pi_integrations.langchain.feedback_messages import FEEDBACK_MARK
 from pi_integrations.langchain.middleware.state import PiScoreReport
 from pi_integrations.models import DimensionSpec, Question, ScoreResult
 
-__all__ = ["Feedback", "counted_questions", "default_feedback", "failing_questions", "feedback_message", "report_of"]
+__all__ = [
+    "Feedback",
+    "better",
+    "counted_questions",
+    "default_feedback",
+    "failing_questions",
+    "feedback_message",
+    "report_of",
+]
 
 Feedback = Callable[[Sequence[str]], str]
 """From the questions that scored low to what the model is told."""
@@ -31,7 +39,14 @@ def report_of(
         drafts=drafts,
         error=error,
         message_id=message_id,
+        retry_error=None,
     )
+
+
+def better(first: PiScoreReport | None, second: PiScoreReport) -> PiScoreReport:
+    """The report with the higher total, the first of equals; one without a score is below every other."""
+    totals = [-1.0 if each is None or each["total_score"] is None else each["total_score"] for each in (first, second)]
+    return first if first is not None and totals[0] >= totals[1] else second
 
 
 def failing_questions(report: PiScoreReport, threshold: float, questions: Mapping[str, str]) -> list[str]:

@@ -88,7 +88,6 @@ async def test_webhook_is_not_redirected(served: Served) -> None:
         "http://other.example/",
         "http://good.example:8080/",
         "http://good.example@evil.example/",
-        "http://user:word@good.example/",
         "https://good.example:80/",
         "ftp://good.example/",
         "http://good.example.evil.example/",
@@ -107,6 +106,13 @@ def test_host_that_is_not_allowed_is_refused(url: str) -> None:
 )
 def test_host_that_is_allowed_is_not_refused(url: str) -> None:
     WebhookSender(("Good.Example", "h:81"), SecretStr("s")).check(url)
+
+
+def test_url_with_a_password_is_refused_for_that() -> None:
+    """And the message does not repeat it."""
+    with pytest.raises(PiUsageError, match="user name or a password") as refused:
+        WebhookSender(("good.example",), SecretStr("s")).check("http://user:s3cret@good.example/")
+    assert "s3cret" not in str(refused.value)
 
 
 def test_signature_is_that_of_the_specification() -> None:

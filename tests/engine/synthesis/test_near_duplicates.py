@@ -121,6 +121,65 @@ def test_rewordings_are_near(left: str, right: str) -> None:
     assert match == Match(0, exact(left, right))
 
 
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("What is 6*3?", "What is 6/3?"),
+        ("What is 6 * 3?", "What is 6 3?"),
+        ("What is 5-3?", "What is 53?"),
+        ("What is 5 - 3?", "What is 53?"),
+        ("What is -5 squared?", "What is 5 squared?"),
+        ("What is 1.5 times 2?", "What is 15 times 2?"),
+        ("What is 2,5*3?", "What is 25*3?"),
+        ("Is 5 != 3?", "Is 5 = 3?"),
+        ("What is 50% of 80?", "What is 50 of 80?"),
+        ("What is 2^3?", "What is 23?"),
+        ("Explain C#", "Explain C"),
+        ("Explain C++", "Explain C"),
+        ("Explain R&D", "Explain RD"),
+        ("Explain .NET", "Explain net"),
+    ],
+)
+def test_short_texts_that_differ_in_an_operator_are_not_near(left: str, right: str) -> None:
+    """Though all that differs is one sign of punctuation."""
+    index = NearDuplicates()
+    index.add(left)
+    assert index.similar(right) is None
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("Send me an e-mail", "Send me an email"),
+        ("What can GPT-4 do?", "What can GPT4 do?"),
+        ("Is $1,000 enough?", "Is $1000 enough?"),
+        ("What is 5 - 3?", "What is 5–3?"),
+        ("What is 6 * 3?", "What is 6*3?"),
+        ("# Offers\n* one\n* two", "Offers: one, two."),
+        ("Say *what* is **really** _meant_", "Say what is really meant"),
+    ],
+)
+def test_hyphens_in_words_and_decoration_do_not_tell_texts_apart(left: str, right: str) -> None:
+    """Nor do spaces around an operator, the kind of dash, and separators of thousands."""
+    assert similarity(left, right) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("Convert 15 miles to kilometres", "Convert 16 miles to kilometres"),
+        ("Where is my order 10001?", "Where is my order 10002?"),
+        ("What is the capital of Australia?", "What is the capital of Austria?"),
+        ("How do I cancel my subscription and get a refund?", "How do I not cancel my subscription and get a refund?"),
+    ],
+)
+def test_wording_is_compared_and_not_meaning(left: str, right: str) -> None:
+    """A long text with one number or word changed is near, whatever the change means."""
+    index = NearDuplicates()
+    index.add(left)
+    assert index.similar(right) is not None
+
+
 @given(left=texts, right=texts)
 def test_similarity_is_symmetric_and_within_bounds(left: str, right: str) -> None:
     assert 0 <= similarity(left, right) <= 1

@@ -37,11 +37,44 @@ A, B = {"llm_input": "a", "llm_output": "1"}, {"llm_input": "b", "llm_output": "
         (json.dumps([{"llm_input": "C:\\0", "llm_output": "1"}])[:-1], [{"llm_input": "C:\\0", "llm_output": "1"}]),
         ('[["a", "b"], ["c", "d', [["a", "b"]]),
         ("[]", []),
+        (json.dumps({"pairs": []}), []),
+        (json.dumps({"result": {"pairs": [A, B]}}), [A, B]),
+        (json.dumps({"1": A, "2": B}), [A, B]),
+        (json.dumps({"pairs": {"1": A, "2": B}, "count": 2}), [A, B]),
+        ("[true, False]", [True, False]),
     ],
 )
 def test_near_valid_json_is_mended(text: str, found: list[Any]) -> None:
     """Whatever stands around it."""
     assert read_list(text) == found
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        'Each has ["llm_input", "llm_output"]:',
+        "Items [1, 2, 3] follow.",
+        'Not {"llm_input"} alone.',
+        'No ["llm_input" and "llm_output" and "more"] here.',
+        f"Like {json.dumps([A])}, but new:",
+    ],
+)
+@pytest.mark.parametrize("answer", [json.dumps([B]), json.dumps([B])[:-1] + ",]", json.dumps({"pairs": [B]})])
+def test_lists_in_the_prose_before_are_not_the_answer(prose: str, answer: str) -> None:
+    """Though they are longer; of equals the last counts."""
+    assert read_list(f"{prose}\n{answer}") == [B]
+
+
+def test_the_list_with_the_most_elements_of_use_is_read() -> None:
+    """What is of use the caller says."""
+    text = 'Of ["a", "b", "c"] these: [{"theme": "x"}]'
+    assert read_list(text) == ["a", "b", "c"]
+    assert read_list(text, lambda value: isinstance(value, dict)) == [{"theme": "x"}]
+
+
+def test_a_number_too_long_to_read_is_no_error() -> None:
+    """Python refuses more than 4,300 digits; what stands before it counts."""
+    assert read_list(f'["a", {"9" * 5000}, "b"]') == ["a"]
 
 
 @pytest.mark.parametrize("text", ["", "No.", "1. one\n2. two", "I like {braces} and [brackets].", "null", "<think>[1]"])
@@ -86,7 +119,7 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
 
 def test_deep_and_endless_answers_are_read_in_time() -> None:
     """A hostile model costs no more than a moment."""
-    for text in ("[" * 100_000, '["' * 100_000, '{"a":' * 100_000, "[{'" * 50_000):
+    for text in ("[" * 100_000, '["' * 100_000, '{"a":' * 100_000, "[{'" * 50_000, "[1," * 50_000, '["a" x ' * 50_000):
         read_list(text)
 
 
@@ -97,7 +130,10 @@ def test_deep_and_endless_answers_are_read_in_time() -> None:
         ({"llm_input": "a", "llm_output": {"total": 1}}, "pairs", Item("a", '{"total": 1}')),
         ({"llm_input": "a"}, "pairs", None),
         ({"llm_input": "a", "llm_output": "  "}, "pairs", None),
-        ({"llm_input": "a", "llm_output": 5}, "pairs", None),
+        ({"llm_input": "a", "llm_output": None}, "pairs", None),
+        ({"llm_input": "2 + 3?", "llm_output": 5}, "pairs", Item("2 + 3?", "5")),
+        ({"llm_input": "Spam?", "llm_output": False}, "pairs", Item("Spam?", "false")),
+        ({"llm_input": 0, "llm_output": 0.5}, "pairs", Item("0", "0.5")),
         ("a", "pairs", None),
         (" a", "inputs", Item("a")),
         ({"llm_input": "a"}, "inputs", Item("a")),

@@ -74,3 +74,9 @@ def test_instructions_come_after_the_material() -> None:
     """The last word is ours."""
     for prompt in prompts_with("text"):
         assert prompt.user.rindex("END ") < prompt.user.index("Reply with a JSON list of exactly")
+
+
+def test_an_example_without_a_response_shows_none() -> None:
+    """An empty one would be an example to follow."""
+    shown = batch_prompt(BRIEF, [Item("a", ""), Item("b", "c")], None, 5, DRAW).user
+    assert '"llm_input": "a"' in shown and '"llm_output": ""' not in shown and '"llm_output": "c"' in shown
