@@ -85,6 +85,10 @@ class Database:
         """
         return await self._patiently(self._writers, self.engine, work, patience=patience)
 
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """What `work` returns, from one of the reading threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
     async def read(self, work: Callable[[sa.Connection], T], *, patience: float = 10.0) -> T:
         """What `work` returns; waits at most `patience` seconds for a database that is away.
 

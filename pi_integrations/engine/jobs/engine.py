@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel
@@ -34,6 +34,8 @@ from pi_integrations.errors import PiUsageError
 from pi_integrations.models.jobs import JobState
 
 __all__ = ["JobEngine", "KeyConflict"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 _LISTED = 1000
@@ -181,6 +183,10 @@ class JobEngine:
             return None
         job = await self._database.read(partial(views.get, job_id=job_id))
         return job if job is not None and (job.family, job.owner) == (family.path, owner) else None
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """What `work` returns, from one of the engine's own threads: the loop's are models' to keep."""
+        return await self._database.in_thread(work)
 
     async def find(self, family: JobFamily[Any], *, owner: str, state: JobState | None) -> list[JobView]:
         """The owner's jobs of that family without their rows, newest first, at most 1,000."""

@@ -46,7 +46,7 @@ class LiveRun:
         if view is None or view.rows is None:
             return []
         lines = view.rows
-        return await asyncio.to_thread(lambda: [json.loads(line) for line in lines])
+        return await self._database.in_thread(lambda: [json.loads(line) for line in lines])
 
     async def recorded(self, key: str, call: Callable[[], Awaitable[Any]]) -> Any:
         """See `Run.recorded`."""

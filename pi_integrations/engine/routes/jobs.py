@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from json import loads
 from typing import Any
 
@@ -152,7 +152,7 @@ class _Family:
 
     async def _told(self, view: JobView) -> Response:
         # In a thread: a job may have a hundred thousand rows.
-        return await asyncio.to_thread(self._response, view)
+        return await self._engine.in_thread(partial(self._response, view))
 
     def _response(self, view: JobView) -> Response:
         return json_response(self._status(view))
