@@ -41,6 +41,7 @@ from pi_integrations import AsyncPiClient
 from pi_integrations.background import BackgroundScorer
 from pi_integrations.langchain.callback_handler import PiScoreCallbackHandler
 from pi_integrations.llama_index import PiInstrumentationHandler
+from pi_integrations.llama_index.spans import AnswerSpanHandler
 
 RUBRIC = [{"question": f"Does the answer keep promise number {i}?", "label": f"promise {i}"} for i in range(5)]
 QUESTION = "Where is my order?"
@@ -186,6 +187,9 @@ def llama_runs(scorer: BackgroundScorer | None, clock: Clock, pace: Pace) -> Ite
 
     handler = timed_class(PiInstrumentationHandler, clock, lambda name: name == "handle")(scorer) if scorer else None
     if handler:
+        # Queries are seen by their spans: that half of the handler is to be on the clock too.
+        spans = timed_class(AnswerSpanHandler, clock, lambda name: name in ("span_enter", "span_exit", "span_drop"))
+        handler._spans = spans(handler._listener)
         handler.install()
     try:
         yield {"LlamaIndex query": sync, "LlamaIndex aquery": asynchronous}
