@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from pi_integrations.errors import PiUsageError
 __all__ = ["dbos_url", "postgres_engine", "sqlite_engine"]
 
 _LOCK_SECONDS = 30
+_LOCK_PAUSE = 0.02
 _CONNECTIONS = 12
 # A server that vanished is noticed in seconds: by itself TCP waits a quarter of an hour.
 _WATCHFUL = {
@@ -65,9 +68,23 @@ def dbos_url(url: str | None, data_dir: Path) -> str:
 def _set_up_sqlite(connection: Any, _: Any) -> None:
     # Transactions are begun by us: the driver's own deferred ones fail under a second writer instead of waiting.
     connection.isolation_level = None
-    # FULL: an answer that was paid for survives a power cut too.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}").close()
+    _write_ahead(connection)
+    # An answer that was paid for survives a power cut too.
+    connection.execute("PRAGMA synchronous=FULL").close()
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switches the file to a write-ahead log. Of processes that do so at once all but one fail, without the wait that
+    their time-out asks for, and so they try again."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_LOCK_PAUSE)
 
 
 def _begin_immediate(connection: sa.Connection) -> None:
