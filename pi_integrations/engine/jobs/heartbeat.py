@@ -24,6 +24,7 @@ from pi_integrations.engine.jobs.tables import workers
 __all__ = ["Heartbeat", "new_worker_id"]
 
 logger = logging.getLogger(__name__)
+_CANCEL_SECONDS = 0.2
 
 
 class Heartbeat:
@@ -61,8 +62,9 @@ class Heartbeat:
         """Ends the beat and says so: the others need not wait for the silence."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=_CANCEL_SECONDS)
         self._task = None
         own = sa.delete(workers).where(workers.c.worker == self._worker)
         with suppress(SQLAlchemyError):

@@ -36,6 +36,7 @@ __all__ = ["Supervisor"]
 
 logger = logging.getLogger(__name__)
 _WAITING = ("ENQUEUED", "DELAYED")
+_CANCEL_SECONDS = 0.2
 
 
 class Supervisor:
@@ -82,8 +83,10 @@ class Supervisor:
     async def stop(self) -> None:
         """Ends the watch."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            # Until it has ended: Python 3.11's `wait_for` loses a cancellation that comes together with its result.
+            while not self._task.done():
+                self._task.cancel()
+                await asyncio.wait([self._task], timeout=_CANCEL_SECONDS)
             self._task = None
 
     async def _watch(self) -> None:
@@ -99,7 +102,8 @@ class Supervisor:
                 await self._try("look for webhooks that nobody tells", self._announce_again)
             await self._try("remove old jobs", self._retention.sweep)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._settings.beat_seconds)
+                async with asyncio.timeout(self._settings.beat_seconds):
+                    await self._wake.wait()
             self._wake.clear()
 
     async def _try(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
