@@ -73,8 +73,8 @@ PUBLIC = [
 ]
 
 pytestmark = [
-    # LangSmith says so of the one argument that keeps an evaluation on this machine.
-    pytest.mark.filterwarnings("ignore:'upload_results' parameter is in beta"),
+    # LangSmith says so of the one argument that keeps an evaluation on this machine, upload_runs since 0.15.1.
+    pytest.mark.filterwarnings("ignore:'upload_(results|runs)' parameter is in beta"),
     # LlamaIndex's BatchEvalRunner calls a function that LlamaIndex has deprecated.
     pytest.mark.filterwarnings("ignore:asyncio_module"),
 ]

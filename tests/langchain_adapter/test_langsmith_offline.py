@@ -20,7 +20,8 @@ from pi_integrations import AsyncPiClient, PiUsageError
 from pi_integrations.langchain import PiRunEvaluator, create_async_pi_evaluator, create_pi_evaluator
 from pi_integrations.testing import Exchange, ScriptedJudge, embedded, scripted_client
 
-pytestmark = pytest.mark.filterwarnings("ignore:'upload_results' parameter is in beta")
+# LangSmith 0.15.1 names it upload_runs and takes both names.
+pytestmark = pytest.mark.filterwarnings("ignore:'upload_(results|runs)' parameter is in beta")
 
 SPEC = [{"question": POLITE, "label": "Polite"}, {"question": CLEAR, "label": "Clear"}]
 SCORES = {"Polite": 0.9, "Clear": 0.4, "pi_score": 0.6}
@@ -52,7 +53,7 @@ def _refusing(real: Any, made: list[Any], address: Any) -> Any:
 
 @pytest.fixture
 def quiet() -> Client:
-    """LangSmith 0.14.17's `aevaluate` sends the application's traces even so; this client of it sends nothing."""
+    """Before LangSmith 0.15.1 `aevaluate` sends the application's traces even so; this client of it sends nothing."""
     return Client(auto_batch_tracing=False, tracing_sampling_rate=0.0)
 
 

@@ -162,6 +162,22 @@ def test_one_padded_batch_of_very_unlike_lengths_changes_no_score(family: str, f
         assert scores == pytest.approx(scorer.score([prompt])[0], abs=1e-5)
 
 
+def test_model_that_calls_its_cache_past_key_values_is_given_it_by_that_name(folder: Folder) -> None:
+    """As all did before transformers 5.24; the score is the same."""
+    tokenizer, model = AutoTokenizer.from_pretrained(folder()), AutoModelForCausalLM.from_pretrained(folder()).eval()
+    prompts, forward = [Prompt((5, 6, 7), ((8, 9), (8, 10)))], model.forward
+
+    def older(
+        ids: Any, attention_mask: Any = None, position_ids: Any = None, past_key_values: Any = None, **inputs: Any
+    ) -> Any:
+        return forward(ids, attention_mask, position_ids, past_key_values, **inputs)
+
+    expected = PrefixScorer(model, find_answer_tokens(tokenizer), max_batch_tokens=64).score(prompts)
+    model.forward = older
+    again = PrefixScorer(model, find_answer_tokens(tokenizer), max_batch_tokens=64).score(prompts)
+    assert again[0] == pytest.approx(expected[0], abs=1e-6)
+
+
 async def test_questions_that_need_several_passes_get_the_same_scores(folder: Folder, make_judge: Make) -> None:
     """A small token budget splits forty questions into many passes over one cached exchange."""
     questions = [f"{question} {number}" for number in range(10) for question in QUESTIONS]

@@ -55,7 +55,10 @@ class PrefixScorer:
         self._attention = attention_of(model.config)
         self._yes = torch.tensor(answers.yes, device=model.device)
         self._no = torch.tensor(answers.no, device=model.device)
-        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        takes = inspect.signature(model.forward).parameters
+        self._keeps_logits = "logits_to_keep" in takes
+        # Renamed in transformers 5.24. Older models take any keyword: they would drop `cache`, and the prefix with it.
+        self._cache_name = "cache" if "cache" in takes else "past_key_values"
 
     def score(self, prompts: Sequence[Prompt]) -> list[list[float]]:
         """P(yes) / (P(yes) + P(no)) for each suffix of each prompt, in [0, 1]; NaN where the logits are not finite."""
@@ -96,8 +99,12 @@ class PrefixScorer:
         ids = [[*prefix, *prefix[-1:] * (longest - len(prefix))] for prefix in prefixes]
         cache = DynamicCache()
         keep = {"logits_to_keep": 1} if self._keeps_logits else {}
-        self._model(torch.tensor(ids, device=self._model.device), past_key_values=cache, use_cache=True, **keep)
+        self._read_on(cache, torch.tensor(ids, device=self._model.device), **keep)
         return cache
+
+    def _read_on(self, cache: DynamicCache, ids: Tensor, **inputs: Any) -> Any:
+        """The model's output for `ids` behind what the cache holds, which then holds them too."""
+        return self._model(ids, use_cache=True, **{self._cache_name: cache}, **inputs)
 
     def _spans(self, widths: Sequence[int], rows: int) -> Iterator[tuple[int, int]]:
         """Runs of slots that go through together, as (begin, end)."""
@@ -114,14 +121,8 @@ class PrefixScorer:
         """The logits at the end of each slot, [B, K, vocabulary]; leaves the cache as it was."""
         batch = pack_suffixes(rows, lengths, self._model.device)
         keep = {"logits_to_keep": batch.ends} if self._keeps_logits else {}
-        output = self._model(
-            batch.input_ids,
-            attention_mask=self._attention.mask(batch, self._model.dtype),
-            position_ids=batch.query_positions,
-            past_key_values=cache,
-            use_cache=True,
-            **keep,
-        )
+        mask = self._attention.mask(batch, self._model.dtype)
+        output = self._read_on(cache, batch.input_ids, attention_mask=mask, position_ids=batch.query_positions, **keep)
         cache.crop(-batch.input_ids.shape[1])
         logits: Tensor = output.logits
         return logits if self._keeps_logits else logits[:, batch.ends]
