@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
+from pi_integrations.background.deferred import Deferred
 from pi_integrations.background.ledger import Ledger
 from pi_integrations.background.once import WarnOnce, kind_of
 from pi_integrations.background.sink_group import SinkGroup
@@ -15,11 +16,17 @@ from pi_integrations.background.worker import Exchange, Job, Worker
 
 __all__ = ["ExchangeQueue"]
 
+_UNREAD = 1_000
+
 logger = logging.getLogger("pi_integrations.background")
 
 
 class ExchangeQueue:
     """Takes exchanges, has them scored, gives the scores to the sinks, and keeps the book.
+
+    Attributes:
+        deferred: What is to be read before it can be put here; it is read on the worker's thread.
+        ledger: What became of everything.
 
     Args:
         score: Makes the coroutine that scores one exchange; it runs on the LoopThread.
@@ -39,7 +46,8 @@ class ExchangeQueue:
         self.ledger = Ledger(capacity)
         self._capacity = capacity
         self._sinks = sinks
-        self._worker = Worker(score, self._finish, max_concurrency)
+        self.deferred = Deferred(min(capacity, _UNREAD), self._attend, self.refuse)
+        self._worker = Worker(score, self._finish, max_concurrency, self.deferred)
         self._warn = WarnOnce(logger)
 
     @property
@@ -64,7 +72,7 @@ class ExchangeQueue:
         """Makes the worker take what is there now, not a moment later."""
         self._worker.look()
 
-    def refuse(self, error: Exception) -> None:
+    def refuse(self, error: BaseException) -> None:
         """Counts an exchange that could not even be looked at as failed, and logs why."""
         ticket = self.ledger.admit()
         if ticket is not None:
@@ -72,10 +80,22 @@ class ExchangeQueue:
 
     def stop(self) -> None:
         """Drops what has no scores yet, and ends the thread; whatever comes later is dropped."""
+        self.deferred.run_all()
         dropped = self.ledger.close()
+        # What came in between saw no closed ledger, and nobody would look for it any more.
+        self.deferred.run_all()
         self._worker.stop()
         if dropped:
             self._warn("left", f"A background scorer stopped before {dropped} exchanges had scores; they are dropped.")
+
+    def _attend(self) -> None:
+        if self.ledger.closed:
+            self.deferred.run_all()
+            return
+        try:
+            self._worker.wake()
+        except Exception as error:  # noqa: BLE001 (never into the application; it waits for whoever looks)
+            self._warn(kind_of(error), f"A background scorer has no thread: {type(error).__name__}: {error}", error)
 
     def _warn_dropped(self) -> None:
         if self.ledger.closed:

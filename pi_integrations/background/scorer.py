@@ -6,7 +6,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -160,6 +160,20 @@ class BackgroundScorer:
             return False
         return self._queue.put(exchange)
 
+    def defer(self, task: Callable[..., None], *arguments: Any) -> None:
+        """Calls `task` with `arguments` soon, on the scorer's own thread, with the context variables of now.
+
+        For handlers of frameworks: finding the exchange in what a framework holds takes longer than the application
+        should wait, so leave it, and the `submit`, to a task. Tasks run in the order in which they came, before `flush`, `counts` and `close` look at
+        anything; where more than a thousand wait, or after `close`, at once. Never raises: a task that does counts as
+        a failed exchange.
+        """
+        self._queue.deferred.add(task, arguments)
+
+    def catch_up(self) -> None:
+        """Runs now, on this thread, what was deferred and has not run yet."""
+        self._queue.deferred.run_all()
+
     def _chosen(self, name: str | None, tags: Sequence[str]) -> bool:
         try:
             wanted = self._wanted(name, tags)
@@ -189,6 +203,7 @@ class BackgroundScorer:
 
     def counts(self) -> ScorerCounts:
         """What became of everything so far; `submitted == scored + failed + dropped + pending`."""
+        self.catch_up()
         return self._queue.ledger.counts()
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -203,6 +218,7 @@ class BackgroundScorer:
         if threading.current_thread() in (self._queue.thread, loop_thread().thread):
             raise PiUsageError("flush was called by a sink or on the background loop, where it would wait for itself")
         started = time.monotonic()
+        self.catch_up()
         self._queue.look()
         settled = self._queue.ledger.wait(timeout)
         return self._sinks.flush(_left(timeout, started)) and settled
@@ -216,6 +232,7 @@ class BackgroundScorer:
         if threading.current_thread() is self._queue.thread:
             raise PiUsageError("aflush was called by a sink, where it would wait for itself")
         started = time.monotonic()
+        self.catch_up()
         self._queue.look()
         settled = self._queue.ledger.settled()
         with suppress(TimeoutError):
@@ -257,7 +274,7 @@ class BackgroundScorer:
         await self.aclose(self.exit_timeout)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.counts()})"
+        return f"{type(self).__name__}({self._queue.ledger.counts()})"
 
 
 def _left(timeout: float | None, started: float) -> float | None:

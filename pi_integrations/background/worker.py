@@ -1,7 +1,8 @@
 """The thread of a background scorer: starts scores on the background loop, a few at a time, and hands them on.
 
 The application's side is one `append` to a deque: no lock, and no system call while there is traffic, since waking a
-thread costs more than all the rest. The worker looks for itself, and must be woken only after a quiet second.
+thread costs more than all the rest. The worker looks for itself, and must be woken only after a quiet second. What was
+handed over unread it reads first.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from pi_integrations.background.deferred import Deferred
 from pi_integrations.background.sinks import BackgroundScore
 from pi_integrations.client.loop_thread import loop_thread
 
@@ -74,6 +76,7 @@ class Worker:
         score: Makes the coroutine that scores an exchange; it runs on the LoopThread.
         finish: Called on this thread with a job and its finished future; must not raise.
         max_concurrency: Coroutines at a time.
+        deferred: Tasks to run on this thread.
     """
 
     def __init__(
@@ -81,32 +84,35 @@ class Worker:
         score: Callable[[Exchange], Coroutine[Any, Any, BackgroundScore]],
         finish: Callable[[Job, Future[BackgroundScore]], None],
         max_concurrency: int,
+        deferred: Deferred,
     ) -> None:
         self._score = score
         self._finish = finish
         self._max_concurrency = max_concurrency
+        self._deferred = deferred
         self._waiting: deque[Job] = deque()
         self._inbox: SimpleQueue[_Look | _Done | None] = SimpleQueue()
         self._in_flight: dict[int, Future[BackgroundScore]] = {}
         # Reentrant: a garbage collection in `_start` may run a finaliser that submits.
         self._starting = threading.RLock()
         self._quiet = 0
-        self._asleep = False
         self._stopped = False
         self.thread: threading.Thread | None = None
 
     def put(self, job: Job) -> None:
         """Takes `job`, and returns at once."""
         self._waiting.append(job)
+        if not self._deferred.is_attended:
+            self.wake()
+
+    def wake(self) -> None:
+        """Sees to it that the thread runs, and looks."""
         if self.thread is None:
             self._start()
-        # Set before it looks a last time, and read after a job is there: one of the two sees the other.
-        if self._asleep:
-            self.look()
+        self.look()
 
     def look(self) -> None:
-        """Makes it take jobs now, not a moment later."""
-        self._asleep = False
+        """Makes it take what is there now, not a moment later."""
         self._inbox.put(_LOOK)
 
     def stop(self) -> None:
@@ -130,6 +136,7 @@ class Worker:
                 raise
 
     def _run(self) -> None:
+        self._deferred.is_attended = True
         self._begin_waiting()
         while (message := self._next()) is not None:
             if isinstance(message, _Done):
@@ -138,24 +145,33 @@ class Worker:
             # It may be quiet for long, and an exchange may be large.
             del message
             self._begin_waiting()
+        self._deferred.is_attended = False
+        self._deferred.run_all()
         for future in self._in_flight.values():
             future.cancel()
         self._waiting.clear()
 
     def _next(self) -> _Look | _Done | None:
-        if len(self._in_flight) >= self._max_concurrency:
-            return self._inbox.get()
         try:
             return self._inbox.get(timeout=_LOOK_EVERY)
         except Empty:
-            self._quiet = 0 if self._waiting else self._quiet + 1
-        if self._quiet < _QUIET_LOOKS:
-            return _LOOK
+            self._quiet = self._quiet + 1 if self._is_idle() else 0
+        return _LOOK if self._quiet < _QUIET_LOOKS else self._sleep()
+
+    def _sleep(self) -> _Look | _Done | None:
         self._quiet = 0
-        self._asleep = True
-        return _LOOK if self._waiting else self._inbox.get()
+        # Said before it looks a last time, and read after something has come: one of the two sees the other.
+        self._deferred.is_attended = False
+        message = self._inbox.get() if self._is_idle() else _LOOK
+        self._deferred.is_attended = True
+        return message
+
+    def _is_idle(self) -> bool:
+        is_full = len(self._in_flight) >= self._max_concurrency
+        return not self._deferred and (is_full or not self._waiting)
 
     def _begin_waiting(self) -> None:
+        self._deferred.run_all()
         while self._waiting and len(self._in_flight) < self._max_concurrency and not self._stopped:
             self._begin(self._waiting.popleft())
 

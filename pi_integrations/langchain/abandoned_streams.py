@@ -7,7 +7,10 @@ import weakref
 from collections.abc import Callable
 from types import FrameType
 
-__all__ = ["when_abandoned"]
+__all__ = ["FALLBACKS", "when_abandoned"]
+
+FALLBACKS = "langchain_core.runnables.fallbacks"
+"""The module of such streams; LangChain imports it when the first one is made."""
 
 _SILENT = frozenset({"RunnableWithFallbacks.stream", "RunnableWithFallbacks.astream"})
 _DEPTH = 8

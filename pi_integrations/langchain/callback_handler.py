@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, wraps
-from typing import Any, Self, TypeVar
+from functools import partial
+from typing import Any, Self
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -14,7 +15,8 @@ from langsmith.run_helpers import get_current_run_tree
 from pi_integrations.background import BackgroundScorer, Tally, WarnOnce
 from pi_integrations.background.once import kind_of
 from pi_integrations.errors import PiUsageError
-from pi_integrations.langchain.abandoned_streams import when_abandoned
+from pi_integrations.langchain.abandoned_streams import FALLBACKS, when_abandoned
+from pi_integrations.langchain.captured import Captured, kept
 from pi_integrations.langchain.conversations import Conversations
 from pi_integrations.langchain.exchange import ExchangeReader
 from pi_integrations.langchain.interrupts import told_of_interrupts
@@ -26,20 +28,6 @@ from pi_integrations.langchain.texts import Key
 __all__ = ["PiScoreCallbackHandler"]
 
 logger = logging.getLogger("pi_integrations.langchain")
-_Hook = TypeVar("_Hook", bound=Callable[..., None])
-
-
-def _guarded(hook: _Hook) -> _Hook:
-    """Keeps an exception of `hook` from the application, and from LangChain, which would log each one."""
-
-    @wraps(hook)
-    def guarded(self: PiScoreCallbackHandler, *args: Any, **kwargs: Any) -> None:
-        try:
-            hook(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001 (never into the application; logged)
-            self._went_wrong(kwargs.get("run_id"), error)
-
-    return guarded  # type: ignore[return-value]
 
 
 class PiScoreCallbackHandler(BaseCallbackHandler):
@@ -116,185 +104,187 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         self._reader = ExchangeReader(input_key, output_key, context_key=context_key)
         self._runs = OpenRuns(max_open_runs)
         self._conversations = Conversations()
-        self._tally = Tally("runs", "submitted", "unanswered", "incomplete", "errors")
+        self._tally = Tally("submitted", "unanswered", "incomplete", "errors")
         self._warn = WarnOnce(logger)
+        # Functions of the application's are called where it expects them: in its thread, before the run returns.
+        self._is_at_once = any(map(callable, (input_key, output_key, context_key)))
+        self._later = _at_once if self._is_at_once else scorer.defer
 
     # Not `ignore_agent`, by which LangChain leaves out tools.
     ignore_retry = ignore_custom_event = True
+    # Looked up before every callback: the base class has properties for them.
+    ignore_llm = ignore_chat_model = ignore_chain = ignore_retriever = ignore_agent = False
 
     def counts(self) -> RunCounts:
         """What was seen so far; `runs == submitted + unanswered + incomplete + errors + open`."""
+        self._scorer.catch_up()
         counts = self._tally.counts()
-        ended = sum(count for name, count in counts.items() if name != "runs")
-        return RunCounts(**counts, open=counts["runs"] - ended)
+        runs = self._runs.begun
+        return RunCounts(**counts, runs=runs, open=runs - sum(counts.values()))
 
-    @_guarded
     def on_chain_start(
         self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
     ) -> None:
         """Called by LangChain on the application's thread, as is every method below."""
         if not self._runs.join(run_id, parent_run_id):
-            kind = "chain" if run.pop("run_type", None) in (None, "chain") else "step"
-            self._begin(kind, inputs, run_id, parent_run_id, **run)
+            kind = "chain" if run.get("run_type") in (None, "chain") else "step"
+            self._begin(kind, inputs, run_id, parent_run_id, run)
 
-    @_guarded
     def on_chat_model_start(
         self, serialized: Any, messages: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
     ) -> None:
         """A chat model begins."""
         if not self._runs.join(run_id, parent_run_id):
-            self._begin("llm", messages[0] if messages else [], run_id, parent_run_id, **run)
+            self._begin("llm", messages[0] if messages else [], run_id, parent_run_id, run)
 
-    @_guarded
     def on_llm_start(
         self, serialized: Any, prompts: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
     ) -> None:
         """A plain model begins."""
         if not self._runs.join(run_id, parent_run_id):
-            self._begin("llm", prompts[0] if prompts else "", run_id, parent_run_id, **run)
+            self._begin("llm", prompts[0] if prompts else "", run_id, parent_run_id, run)
 
-    @_guarded
     def on_tool_start(
         self, serialized: Any, input_str: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
     ) -> None:
-        """A tool begins."""
+        """A tool begins, or a retriever."""
         if not self._runs.join(run_id, parent_run_id):
-            self._begin("step", None, run_id, parent_run_id)
+            self._begin("step", None, run_id, parent_run_id, run)
 
-    @_guarded
-    def on_retriever_start(
-        self, serialized: Any, query: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
-    ) -> None:
-        """A retriever begins."""
-        if not self._runs.join(run_id, parent_run_id):
-            self._begin("step", None, run_id, parent_run_id)
+    on_retriever_start = on_tool_start
 
-    @_guarded
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **details: Any) -> None:
         """A chain, agent or graph ends; of a streamed one the inputs are known only now."""
-        is_part = "inputs" in details and closed_early()
+        run = self._runs.end(run_id)
+        if run is not None and not run.is_open:
+            self._end(run, outputs, **details)
+
+    def on_llm_end(self, response: Any, *, run_id: UUID, **details: Any) -> None:
+        """A model ends."""
         run = self._runs.end(run_id)
         if run is None:
             return
-        if is_part:
-            self._tally.add("incomplete")
-            return
-        run.inputs = details.get("inputs", run.inputs)
-        self._finish(run, outputs)
+        run.response = response
+        if not run.is_open:
+            self._end(run, response, is_model=True)
 
-    @_guarded
-    def on_llm_end(self, response: Any, *, run_id: UUID, **details: Any) -> None:
-        """A model ends."""
-        around = self._runs.around(run_id)
-        if around is None:
-            self._runs.end(run_id)
-            return
-        output = model_output(response)
-        around.response_id = getattr(output, "id", None) or around.response_id
-        if self._runs.end(run_id) is not None:
-            self._finish(around, output)
-
-    @_guarded
     def on_retriever_end(self, documents: Any, *, run_id: UUID, **details: Any) -> None:
         """A retriever ends."""
-        around = self._runs.around(run_id)
-        if around is not None and isinstance(documents, list | tuple):  # what can be read only once is not ours to read
-            around.documents.extend(documents)
-        self._runs.end(run_id)
+        run = self._runs.end(run_id)
+        if run is not None and isinstance(documents, list | tuple):  # what can be read only once is not ours to read
+            run.documents.extend(documents)
 
-    @_guarded
     def on_tool_end(self, output: Any, *, run_id: UUID, **details: Any) -> None:
         """A tool ends."""
         self._runs.end(run_id)
 
-    @_guarded
-    def on_chain_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
+    def on_chain_error(self, error: BaseException | None, *, run_id: UUID, **details: Any) -> None:
         """A run fails, or is cancelled, or its stream is closed."""
-        self._give_up(run_id)
+        run = self._runs.end(run_id)
+        if run is not None and not run.is_open:
+            self._later(self._give_up, run)
 
     on_llm_error = on_tool_error = on_retriever_error = on_chain_error
 
-    @_guarded
     def on_interrupt(self, event: Any) -> None:
         """Called by LangGraph: a graph stops to ask, and its run ends next."""
-        run = self._runs.around(event.run_id)
+        try:
+            run = self._runs.around(event.run_id)
+        except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
+            self._went_wrong(None, error)
+            return
         if run is not None:
             run.is_interrupted = True
 
     def _begin(
-        self,
-        kind: str,
-        inputs: Any,
-        run_id: UUID,
-        parent_run_id: UUID | None,
-        *,
-        tags: Sequence[str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        name: str | None = None,
-        **details: Any,
+        self, kind: str, inputs: Any, run_id: UUID, parent_run_id: UUID | None, details: Mapping[str, Any]
     ) -> None:
-        if not self._is_answer(kind, name):
-            if self._level == "root":
-                self._runs.set_apart(run_id)
-            return
-        ids = _ids(run_id, parent_run_id)
-        run = OpenRun(run_id, _kept(inputs), name, tuple(tags or ()), {**metadata, **ids} if metadata else ids)
-        self._tally.add("runs")
-        if self._runs.begin(run) is not None:
-            self._tally.add("incomplete")
-            self._warn("open", "Too many runs are open at a time, and the oldest was given up: raise max_open_runs.")
-        when_abandoned(partial(self._give_up, run_id))
-
-    def _give_up(self, run_id: UUID) -> None:
-        run = self._runs.end(run_id)
-        if run is not None:
-            self._tally.add("incomplete")
-            self._conversations.ask(run)
+        try:
+            name = details.get("name")
+            if not self._is_answer(kind, name):
+                if self._level == "root":
+                    self._runs.set_apart(run_id)
+                return
+            trace_id = run_id if parent_run_id is None else _trace_id()
+            metadata = dict(details.get("metadata") or ())
+            run = OpenRun(run_id, kept(inputs), name, tuple(details.get("tags") or ()), metadata, trace_id)
+            if self._runs.begin(run) is not None:
+                self._tally.add("incomplete")
+                self._warn(
+                    "open", "Too many runs are open at a time, and the oldest was given up: raise max_open_runs."
+                )
+            if FALLBACKS in sys.modules:
+                when_abandoned(partial(self.on_chain_error, None, run_id=run_id))
+        except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
+            self._went_wrong(run_id, error)
 
     def _went_wrong(self, run_id: UUID | None, error: Exception) -> None:
         """The answer that was being made is not known any more; counted as a run of its own where none was."""
-        run = None if run_id is None else self._runs.around(run_id)
-        if run is None or self._runs.end(run.run_id) is None:
-            self._tally.add("runs")
+        if run_id is None or self._runs.end(run_id) is None:
+            self._runs.count()
         self._tally.add("errors")
         text = f"A callback went wrong, and an answer is not scored: {type(error).__name__}: {error}"
         self._warn(("callback", kind_of(error)), text, error)
+
+    def _end(self, run: OpenRun, outputs: Any, *, is_model: bool = False, **details: Any) -> None:
+        try:
+            if "inputs" in details:
+                if closed_early():
+                    self._later(self._tally.add, "incomplete")
+                    return
+                run.inputs = details["inputs"]
+            if is_model:
+                outputs = model_output(outputs)
+            self._later(self._finish, run, outputs if self._is_at_once else Captured(outputs))
+        except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
+            self._unread(error)
 
     def _is_answer(self, kind: str, name: str | None) -> bool:
         if self._level == "llm":
             return kind == "llm"
         return kind in ("chain", "llm") and (self._level == "root" or name in self._level)
 
+    def _give_up(self, run: OpenRun) -> None:
+        self._tally.add("incomplete")
+        self._conversations.ask(run)
+        self._runs.let_go(run)
+
     def _finish(self, run: OpenRun, outputs: Any) -> None:
         try:
-            self._tally.add("submitted" if self._submit(run, outputs) else "unanswered")
+            given = outputs.outputs() if isinstance(outputs, Captured) else outputs
+            self._tally.add("submitted" if self._submit(run, given) else "unanswered")
         except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
-            self._tally.add("errors")
-            self._warn(("answer", kind_of(error)), f"An answer was not scored: {type(error).__name__}: {error}", error)
+            self._unread(error)
+        self._runs.let_go(run)
+
+    def _unread(self, error: Exception) -> None:
+        self._tally.add("errors")
+        self._warn(("answer", kind_of(error)), f"An answer was not scored: {type(error).__name__}: {error}", error)
 
     def _submit(self, run: OpenRun, outputs: Any) -> bool:
         exchange = self._conversations.new_answer(self._reader, run, outputs)
         if exchange is None:
             return False
-        response_id = getattr(written_message(outputs), "id", None) or run.response_id
-        metadata = run.metadata if response_id is None else {**run.metadata, "response_id": response_id}
-        self._scorer.submit(**exchange, name=run.name, tags=run.tags, metadata=metadata)
+        self._scorer.submit(**exchange, name=run.name, tags=run.tags, metadata=_metadata(run, outputs))
         return True
 
 
-def _kept(inputs: Any) -> Any:
-    """`inputs` as they are now: an application may go on to use the same list, or mapping, while the run goes on."""
-    if type(inputs) is list:
-        return inputs.copy()
-    if type(inputs) is not dict:
-        return inputs
-    return {name: value.copy() if type(value) is list else value for name, value in inputs.items()}
+def _metadata(run: OpenRun, outputs: Any) -> dict[str, Any]:
+    metadata = {**run.metadata, "run_id": str(run.run_id)}
+    if run.trace_id is not None:
+        metadata["trace_id"] = str(run.trace_id)
+    written = written_message(outputs)
+    if getattr(written, "id", None) is None and run.response is not None:
+        written = model_output(run.response)
+    response_id = getattr(written, "id", None)
+    return metadata if response_id is None else {**metadata, "response_id": response_id}
 
 
-def _ids(run_id: UUID, parent_run_id: UUID | None) -> dict[str, str]:
-    """The run, and the trace it belongs to: its own when it is a root, else what LangSmith's tracing knows."""
-    run = str(run_id)
-    if parent_run_id is None:
-        return {"run_id": run, "trace_id": run}
+def _at_once(task: Callable[..., None], *arguments: Any) -> None:
+    task(*arguments)
+
+
+def _trace_id() -> UUID | None:
+    """The trace of a run that is no root, where LangSmith's tracing knows it."""
     tree = get_current_run_tree()
-    return {"run_id": run} if tree is None else {"run_id": run, "trace_id": str(tree.trace_id)}
+    return None if tree is None else tree.trace_id

@@ -1,4 +1,9 @@
-"""The runs of an application that have begun and not ended: which belong to an answer that is being made."""
+"""The runs of an application that have begun and not ended: which belong to an answer that is being made.
+
+This happens on the application's own time, many times in every run, each time after the framework has had the
+processor's caches to itself. So ids go by their numbers, for hashing a `UUID` is a call of Python code; one dict holds
+everything; every step in it is a single operation, so that no lock is needed; and tidying up is left for later.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from langchain_core.runnables.config import var_child_runnable_config
+from langchain_core.runnables.config import RunnableConfig, var_child_runnable_config
 
 from pi_integrations.background.forks import reset_after_fork
 
@@ -27,28 +32,38 @@ class OpenRun:
         inputs: What it was given.
         name: What it is called.
         tags: Its tags.
-        metadata: Its metadata, with the ids that scores carry.
+        metadata: Its metadata.
+        trace_id: The trace it belongs to, where it is known.
         documents: What retrievers inside it found so far.
-        response_id: Id of the last message that a model inside it wrote.
+        response: What the last model inside it gave.
         has_steps: Whether anything ran inside it.
         is_interrupted: Whether a graph in it was interrupted.
-        inner: The runs open inside it, itself included.
+        is_open: Whether it has not ended.
     """
 
     run_id: UUID
     inputs: Any
-    name: str | None
-    tags: Sequence[str]
-    metadata: Mapping[str, Any]
+    name: str | None = None
+    tags: Sequence[str] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    trace_id: UUID | None = None
     documents: list[Any] = field(default_factory=list)
-    response_id: str | None = None
+    response: Any = None
     has_steps: bool = False
     is_interrupted: bool = False
-    inner: set[UUID] = field(default_factory=set)
+    is_open: bool = True
+
+
+# What belongs to no answer. Work that outlives its run still names it as parent, and is no answer of its own.
+_APART: Final = OpenRun(UUID(int=0), None, is_open=False)
+_ENDED: Final = OpenRun(UUID(int=0), None, is_open=False)
 
 
 class OpenRuns:
-    """Pairs the beginnings of runs with their ends; thread-safe, never larger than its limit, empty in a forked child.
+    """Pairs the beginnings of runs with their ends; thread-safe, never larger than its limits, empty in a forked child.
+
+    Attributes:
+        begun: Runs that `begin` opened so far, and others that were counted.
 
     Args:
         limit: Answers being made at a time; one more, and the oldest is given up.
@@ -61,82 +76,100 @@ class OpenRuns:
 
     def start_over(self) -> None:
         """Forgets every run."""
+        self.begun = 0
         # Reentrant: a garbage collection in here may close a stream, which ends a run.
         self._lock = threading.RLock()
-        self._answers: OrderedDict[UUID, OpenRun] = OrderedDict()
-        self._around: dict[UUID, OpenRun] = {}
-        # Work that outlives its run still names it as parent; it is no answer of its own. True while the run is open.
-        self._apart: OrderedDict[UUID, bool] = OrderedDict()
+        self._answers: OrderedDict[int, OpenRun] = OrderedDict()
+        self._known: dict[int, OpenRun] = {}
+        self._untidy = 2 * _REMEMBERED
 
     def __len__(self) -> int:
         return len(self._answers)
 
+    @property
+    def remembered(self) -> int:
+        """Runs that are known: those in open answers, and others, whose number is kept in bounds."""
+        return len(self._known)
+
     def join(self, run_id: UUID, parent_run_id: UUID | None) -> bool:
         """Whether the run belongs to one already known; it is then known too."""
-        is_told = parent_run_id is not None
         if parent_run_id is None:
-            # `with_fallbacks` starts the inner run without its parent, which only the context still knows.
-            around = (var_child_runnable_config.get() or {}).get("callbacks")
-            parent_run_id = getattr(around, "parent_run_id", None)
+            config = var_child_runnable_config.get()
+            return config is not None and self._join_context(run_id, config)
+        around = self._known.get(parent_run_id.int)
+        if around is None:
+            return False
+        if around.is_open:
+            around.has_steps = True
+            self._known[run_id.int] = around
+        else:
+            self._known[run_id.int] = _APART
+        if len(self._known) > self._untidy:  # nothing has ended for long
+            self._tidy()
+        return True
+
+    def _join_context(self, run_id: UUID, config: RunnableConfig) -> bool:
+        """`with_fallbacks` starts the inner run without its parent, which only the context still knows."""
+        parent_run_id = getattr(config.get("callbacks"), "parent_run_id", None)
         if parent_run_id is None:
             return False
-        with self._lock:
-            run = self._around.get(parent_run_id)
-            if run is not None:
-                run.inner.add(run_id)
-                run.has_steps = True
-                self._around[run_id] = run
-                return True
-            # A task that a run left behind keeps the run's context: what it is given to do later is no part of it.
-            if parent_run_id in self._apart if is_told else self._apart.get(parent_run_id, False):
-                self._set_apart(run_id, is_open=True)
-                return True
-            return False
+        # A task that a run left behind keeps the run's context: what it is given to do later is no part of it.
+        around = self._known.get(parent_run_id.int, _ENDED)
+        return (around.is_open or around is _APART) and self.join(run_id, parent_run_id)
 
     def begin(self, run: OpenRun) -> OpenRun | None:
         """Opens `run`; returns the oldest one when there was no room, which will never end."""
+        number = run.run_id.int
+        self._known[number] = self._answers[number] = run
         with self._lock:
-            run.inner.add(run.run_id)
-            self._around[run.run_id] = self._answers[run.run_id] = run
-            if len(self._answers) <= self._limit:
-                return None
-            _, oldest = self._answers.popitem(last=False)
-            self._forget(oldest)
-            return oldest
+            self.begun += 1
+        if len(self._answers) <= self._limit:
+            return None
+        number, oldest = self._answers.popitem(last=False)
+        oldest.is_open = False
+        self._known[number] = _ENDED
+        return oldest
+
+    def count(self) -> None:
+        """Counts a run among those that began."""
+        with self._lock:
+            self.begun += 1
 
     def set_apart(self, run_id: UUID) -> None:
         """Makes a run known that makes no answer, and with it all that happens inside."""
-        with self._lock:
-            self._set_apart(run_id, is_open=True)
+        self._known[run_id.int] = _APART
 
     def around(self, run_id: UUID) -> OpenRun | None:
         """The open run that `run_id` is, or belongs to."""
-        return self._around.get(run_id)
+        run = self._known.get(run_id.int, _ENDED)
+        return run if run.is_open else None
 
     def end(self, run_id: UUID) -> OpenRun | None:
-        """Closes a run: it, when it was opened with `begin`; None for inner and unknown ones."""
-        with self._lock:
-            run = self._around.pop(run_id, None)
-            if run is None:
-                if run_id in self._apart:
-                    self._apart[run_id] = False
+        """The run that `run_id` is, or belongs to, until now: open no more when it was that run that ended."""
+        number = run_id.int
+        run = self._known.get(number)
+        if run is None:
+            return None
+        self._known[number] = _ENDED
+        if not run.is_open:
+            return None
+        if run.run_id.int == number:
+            # Of two that end it at the same time, one takes it out.
+            if self._answers.pop(number, None) is None:
                 return None
-            run.inner.discard(run_id)
-            self._set_apart(run_id)
-            if run.run_id != run_id:
-                return None
-            del self._answers[run_id]
-            self._forget(run)
-            return run
+            run.is_open = False
+        return run
 
-    def _forget(self, run: OpenRun) -> None:
-        # A tool whose run was cancelled never says that it ended.
-        for run_id in run.inner:
-            self._around.pop(run_id, None)
-            self._set_apart(run_id)
-        run.inner.clear()
+    def let_go(self, run: OpenRun) -> None:
+        """`run` has been dealt with: a tool whose run was cancelled never says that it ended, and still refers to it."""
+        run.inputs = run.response = None
+        run.documents = []
+        if len(self._known) >= self._untidy - _REMEMBERED // 2:
+            self._tidy()
 
-    def _set_apart(self, run_id: UUID, is_open: bool = False) -> None:
-        self._apart[run_id] = is_open
-        if len(self._apart) > _REMEMBERED:
-            self._apart.popitem(last=False)
+    def _tidy(self) -> None:
+        """Forgets what ended long ago."""
+        ended = [number for number, run in list(self._known.items()) if not run.is_open]
+        for number in ended[:-_REMEMBERED]:
+            self._known.pop(number, None)
+        self._untidy = len(self._known) + _REMEMBERED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -49,14 +50,21 @@ def says(*answers: str | AIMessage) -> ScriptedModel:
     return ScriptedModel(messages=iter(messages), asked=[])
 
 
+class _Endless(Iterator[AIMessage]):
+    """What `make` gives, again and again, to any number of threads: a generator refuses to be asked by two at a time."""
+
+    def __init__(self, make: Callable[[], Sequence[AIMessage]]) -> None:
+        self._messages = (message for messages in iter(make, None) for message in messages)
+        self._lock = threading.Lock()
+
+    def __next__(self) -> AIMessage:
+        with self._lock:
+            return next(self._messages)
+
+
 def says_forever(make: Callable[[], Sequence[AIMessage]]) -> ScriptedModel:
     """A model that gives what `make` gives, again and again."""
-
-    def messages() -> Iterator[AIMessage]:
-        while True:
-            yield from make()
-
-    return ScriptedModel(messages=messages(), asked=[])
+    return ScriptedModel(messages=_Endless(make), asked=[])
 
 
 def calls_tool(text: str = "", call_id: str = "call-1") -> AIMessage:
