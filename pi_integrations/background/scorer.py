@@ -164,9 +164,9 @@ class BackgroundScorer:
         """Calls `task` with `arguments` soon, on the scorer's own thread, with the context variables of now.
 
         For handlers of frameworks: finding the exchange in what a framework holds takes longer than the application
-        should wait, so leave it, and the `submit`, to a task. Tasks run in the order in which they came, before `flush`, `counts` and `close` look at
-        anything; where more than a thousand wait, or after `close`, at once. Never raises: a task that does counts as
-        a failed exchange.
+        should wait, so leave it, and the `submit`, to a task. Tasks run in the order in which they came, before
+        `flush`, `counts` and `close` look at anything; where a thousand wait, or after `close`, at once. Never raises:
+        a task that does counts as a failed exchange.
         """
         self._queue.deferred.add(task, arguments)
 

@@ -151,7 +151,7 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         if not self._runs.join(run_id, parent_run_id):
             self._begin("step", None, run_id, parent_run_id, run)
 
-    on_retriever_start = on_tool_start
+    on_retriever_start = on_tool_start  # type: ignore[assignment]  # its second argument has another name
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **details: Any) -> None:
         """A chain, agent or graph ends; of a streamed one the inputs are known only now."""

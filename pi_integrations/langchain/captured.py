@@ -32,11 +32,9 @@ class Captured:
         self._outputs = outputs = kept(outputs)
         messages = outputs.get("messages") if type(outputs) is dict else outputs
         if type(messages) is list:
-            self._contents = [
-                each.copy() if type(each) is dict else getattr(each, "content", None) for each in messages
-            ]
-        elif hasattr(messages, "content"):
-            self._contents = [messages.content]
+            self._contents = [_content(each) for each in messages]
+        elif hasattr(outputs, "content"):
+            self._contents = [outputs.content]
 
     def outputs(self) -> Any:
         """The outputs as they were."""
@@ -61,6 +59,10 @@ def kept(value: Any) -> Any:
         if type(part) is list:
             copied[name] = part.copy()
     return copied
+
+
+def _content(message: Any) -> Any:
+    return message.copy() if type(message) is dict else getattr(message, "content", None)
 
 
 def _as_they_were(messages: Sequence[Any], contents: Sequence[Any]) -> list[Any]:

@@ -161,7 +161,7 @@ class OpenRuns:
         return run
 
     def let_go(self, run: OpenRun) -> None:
-        """`run` has been dealt with: a tool whose run was cancelled never says that it ended, and still refers to it."""
+        """`run` was dealt with: a tool whose run was cancelled never says that it ended, and still refers to it."""
         run.inputs = run.response = None
         run.documents = []
         if len(self._known) >= self._untidy - _REMEMBERED // 2:

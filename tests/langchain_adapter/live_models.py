@@ -51,7 +51,7 @@ def says(*answers: str | AIMessage) -> ScriptedModel:
 
 
 class _Endless(Iterator[AIMessage]):
-    """What `make` gives, again and again, to any number of threads: a generator refuses to be asked by two at a time."""
+    """What `make` gives, again and again, to any number of threads: a generator takes one at a time."""
 
     def __init__(self, make: Callable[[], Sequence[AIMessage]]) -> None:
         self._messages = (message for messages in iter(make, None) for message in messages)
