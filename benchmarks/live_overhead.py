@@ -4,7 +4,7 @@
 
 The engine runs in another process, with the scripted judge. Times are taken of runs one after the other, when scoring
 competes for the interpreter, and of runs at 5,000 a minute, when the processor has forgotten our code between two of
-them. `--full` keeps that rate up for a whole minute, and makes 100,000 runs for memory. Aims: inside our callbacks p50
+them. Beside them stand the same callbacks with nothing in them: what the clock takes, and calling them at all. `--full` keeps that rate up for a whole minute, and makes 100,000 runs for memory. Aims: inside our callbacks p50
 below 100 µs and p99 below 1,000 µs per root run; nothing dropped; memory that grows no more with scoring on than off.
 """
 
@@ -18,10 +18,11 @@ import os
 import socket
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -35,13 +36,15 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.prompts import ChatPromptTemplate
 from llama_index.core import Document, SummaryIndex
+from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.base.llms.types import ChatMessage, TextBlock, ToolCallBlock
 from llama_index.core.llms import MockLLM
+from llama_index.core.llms.mock import MockFunctionCallingLLM
 
 from pi_integrations import AsyncPiClient
 from pi_integrations.background import BackgroundScorer
 from pi_integrations.langchain.callback_handler import PiScoreCallbackHandler
 from pi_integrations.llama_index import PiInstrumentationHandler
-from pi_integrations.llama_index.spans import AnswerSpanHandler
 
 RUBRIC = [{"question": f"Does the answer keep promise number {i}?", "label": f"promise {i}"} for i in range(5)]
 QUESTION = "Where is my order?"
@@ -111,10 +114,30 @@ class Clock:
         return timed
 
 
-def timed_class(kind: type, clock: Clock, is_callback: Callable[[str], bool]) -> type:
-    """`kind`, with the time inside its callbacks on `clock`."""
-    names = [name for name in dir(kind) if is_callback(name)]
-    return type(kind)(kind.__name__, (kind,), {name: clock.around(getattr(kind, name)) for name in names})
+@dataclass(frozen=True)
+class Watch:
+    """How an application is watched.
+
+    Attributes:
+        scorer: Takes its answers; without one it is not watched.
+        clock: Takes the time of the callbacks.
+        is_empty: Whether the callbacks are replaced by ones that do nothing.
+    """
+
+    scorer: BackgroundScorer | None = None
+    clock: Clock = field(default_factory=Clock)
+    is_empty: bool = False
+
+    def handler(self, kind: type, prefix: str) -> Any:
+        """A handler of class `kind`, with its callbacks on the clock."""
+        names = [name for name in dir(kind) if name.startswith(prefix)]
+        callbacks = {name: nothing if self.is_empty else getattr(kind, name) for name in names}
+        timed = {name: self.clock.around(callback) for name, callback in callbacks.items()}
+        return type(kind)(kind.__name__, (kind,), timed)(self.scorer)
+
+
+def nothing(*args: Any, **kwargs: Any) -> None:
+    """An empty callback."""
 
 
 class Shopkeeper(GenericFakeChatModel):
@@ -138,12 +161,11 @@ def look_up(order: str) -> str:
     return "It left the warehouse."
 
 
-def langchain_runs(scorer: BackgroundScorer | None, clock: Clock, pace: Pace) -> dict[str, Run]:
-    """A chain of a prompt, a model and a parser, and an agent with a tool; without a scorer, without callbacks."""
+def langchain_runs(watch: Watch, pace: Pace) -> dict[str, Run]:
+    """A chain of a prompt, a model and a parser, and an agent with a tool."""
     model = FakeListChatModel(responses=[ANSWER], sleep=pace.model or None)
     chain = ChatPromptTemplate.from_template("Answer: {question}") | model | StrOutputParser()
-    handler = timed_class(PiScoreCallbackHandler, clock, lambda name: name.startswith("on_"))
-    config: Any = {"callbacks": [handler(scorer)]} if scorer else {}
+    config: Any = {"callbacks": [watch.handler(PiScoreCallbackHandler, "on_")]} if watch.scorer else {}
     agent: Any = create_agent(Shopkeeper(messages=iter(()), seconds=pace.model), [look_up])
 
     async def sync() -> object:
@@ -172,12 +194,32 @@ class Model(MockLLM):
         return await super().acomplete(*args, **kwargs)
 
 
+class Talker(MockFunctionCallingLLM):
+    """LlamaIndex's mock that calls tools; calls one, then answers; also takes a model's time."""
+
+    seconds: float = 0.0
+
+    async def achat(self, messages: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(self.seconds)
+        return await super().achat(messages, **kwargs)
+
+
+def talk(messages: list[ChatMessage], **kwargs: Any) -> ChatMessage:
+    if messages[-1].role == "tool":
+        return ChatMessage(role="assistant", content=ANSWER)
+    call = ToolCallBlock(tool_call_id="1", tool_name="look_up", tool_kwargs={"order": "17"})
+    return ChatMessage(role="assistant", blocks=[TextBlock(text=""), call])
+
+
 @contextmanager
-def llama_runs(scorer: BackgroundScorer | None, clock: Clock, pace: Pace) -> Iterator[dict[str, Run]]:
-    """A query engine over one document; without a scorer, without our handler."""
+def llama_runs(watch: Watch, pace: Pace) -> Iterator[dict[str, Run]]:
+    """A query engine over one document, and an agent with a tool."""
     model = Model()
     model.seconds = pace.model
     query_engine = SummaryIndex.from_documents([Document(text=ANSWER)]).as_query_engine(llm=model)
+    talker = Talker(response_generator=talk, is_chat_model=True)
+    talker.seconds = pace.model
+    agent = FunctionAgent(tools=[look_up], llm=talker, streaming=False)
 
     async def sync() -> object:
         return query_engine.query(QUESTION)
@@ -185,24 +227,27 @@ def llama_runs(scorer: BackgroundScorer | None, clock: Clock, pace: Pace) -> Ite
     async def asynchronous() -> object:
         return await query_engine.aquery(QUESTION)
 
-    handler = timed_class(PiInstrumentationHandler, clock, lambda name: name == "handle")(scorer) if scorer else None
-    if handler:
-        # Queries are seen by their spans: that half of the handler is to be on the clock too.
-        spans = timed_class(AnswerSpanHandler, clock, lambda name: name in ("span_enter", "span_exit", "span_drop"))
-        handler._spans = spans(handler._listener)
-        handler.install()
+    async def tool_call() -> object:
+        return await agent.run(QUESTION)
+
+    runs: dict[str, Run] = {
+        "LlamaIndex query": sync,
+        "LlamaIndex aquery": asynchronous,
+        "LlamaIndex agent": tool_call,
+    }
+    handler = watch.handler(PiInstrumentationHandler, "span_").install() if watch.scorer else None
     try:
-        yield {"LlamaIndex query": sync, "LlamaIndex aquery": asynchronous}
+        yield runs
     finally:
         if handler:
             handler.uninstall()
 
 
 @contextmanager
-def applications(scorer: BackgroundScorer | None, clock: Clock, pace: Pace) -> Iterator[dict[str, Run]]:
+def applications(watch: Watch, pace: Pace) -> Iterator[dict[str, Run]]:
     """Every kind of run."""
-    with llama_runs(scorer, clock, pace) as llama:
-        yield {**langchain_runs(scorer, clock, pace), **llama}
+    with llama_runs(watch, pace) as llama:
+        yield {**langchain_runs(watch, pace), **llama}
 
 
 async def repeat(run: Run, times: int, clock: Clock, pace: Pace) -> tuple[list[float], list[float]]:
@@ -222,25 +267,41 @@ def quantile(values: list[float], share: float) -> float:
     return sorted(values)[min(int(len(values) * share), len(values) - 1)] * 1e6
 
 
-def on_path(url: str, runs: int, rounds: int, pace: Pace) -> dict[str, tuple[list[float], list[float], list[float]]]:
-    """Seconds inside our callbacks, and of whole runs without and with them, in turn so that a drift touches both."""
-    seen: dict[str, tuple[list[float], list[float], list[float]]] = {}
-    clock = Clock()
+@dataclass
+class Seen:
+    """Seconds of runs: inside our callbacks, inside empty ones, and of whole runs without and with ours."""
+
+    inside: list[float] = field(default_factory=list)
+    empty: list[float] = field(default_factory=list)
+    off: list[float] = field(default_factory=list)
+    on: list[float] = field(default_factory=list)
+
+
+def on_path(url: str, runs: int, rounds: int, pace: Pace) -> dict[str, Seen]:
+    """What each kind of run takes, all in turn so that a drift touches all."""
+    seen: dict[str, Seen] = defaultdict(Seen)
     with BackgroundScorer(RUBRIC, client=AsyncPiClient(base_url=url)) as scorer:
-        seen["submit alone"] = (submits(scorer, runs, pace.every), [], [])
+        seen["submit alone"].inside = submits(scorer, runs, pace.every)
+        watches = [Watch(), Watch(scorer, is_empty=True), Watch(scorer)]
         for _ in range(rounds):
-            with applications(None, clock, pace) as plain:
-                for name, run in plain.items():
-                    _, whole = asyncio.run(repeat(run, runs, clock, pace))
-                    seen.setdefault(name, ([], [], []))[1].extend(whole)
-            with applications(scorer, clock, pace) as watched:
-                for name, run in watched.items():
-                    inside, whole = asyncio.run(repeat(run, runs, clock, pace))
-                    seen[name][0].extend(inside)
-                    seen[name][2].extend(whole)
-                    scorer.flush(60)
-        assert scorer.counts().scored == (rounds * len(watched) + 1) * runs, scorer
-    return seen
+            for watch in watches:
+                with applications(watch, pace) as apps:
+                    for name, run in apps.items():
+                        inside, whole = asyncio.run(repeat(run, runs, watch.clock, pace))
+                        scorer.flush(60)
+                        add(seen[name], watch, inside, whole)
+        assert scorer.counts().scored == (rounds * len(apps) + 1) * runs, scorer
+    return dict(seen)
+
+
+def add(seen: Seen, watch: Watch, inside: list[float], whole: list[float]) -> None:
+    if watch.scorer is None:
+        seen.off.extend(whole)
+    elif watch.is_empty:
+        seen.empty.extend(inside)
+    else:
+        seen.inside.extend(inside)
+        seen.on.extend(whole)
 
 
 def submits(scorer: BackgroundScorer, times: int, every: float) -> list[float]:
@@ -259,16 +320,22 @@ def print_on_path(url: str, runs: int, rounds: int) -> None:
     """The tables of both paces."""
     for pace in (BUSY, PACED):
         seen = on_path(url, runs, rounds, pace)
-        rows = [
-            [name, *(f"{quantile(inside, share):.1f}" for share in (0.5, 0.99))] for name, (inside, *_) in seen.items()
-        ]
+        title = f"Inside our callbacks, µs per root run, {pace.title} (aim: p50 < 100, p99 < 1,000)"
         print_table(
-            f"Inside our code, µs per root run, {pace.title} (aim: p50 < 100, p99 < 1,000)", ["", "p50", "p99"], rows
+            title, ["", "p50", "p99", "p50 of empty ones", "p50 without that"], [inside(*each) for each in seen.items()]
         )
         del seen["submit alone"]
         header = ["", "p50 off", "p50 on", "difference", "p99 off", "p99 on"]
-        rows = [difference(name, off, on) for name, (_, off, on) in seen.items()]
+        rows = [difference(name, each.off, each.on) for name, each in seen.items()]
         print_table(f"Whole run, µs, scoring off and on, {pace.title}", header, rows)
+
+
+def inside(name: str, seen: Seen) -> list[str]:
+    p50, p99 = (quantile(seen.inside, share) for share in (0.5, 0.99))
+    if not seen.empty:
+        return [name, f"{p50:.1f}", f"{p99:.1f}", "", ""]
+    empty = quantile(seen.empty, 0.5)
+    return [name, f"{p50:.1f}", f"{p99:.1f}", f"{empty:.1f}", f"{p50 - empty:.1f}"]
 
 
 def difference(name: str, off: list[float], on: list[float]) -> list[str]:
@@ -299,7 +366,7 @@ def at_rate(url: str, seconds: float) -> None:
     os.sched_setaffinity(0, {max(cores)})
     for name in ("LangChain ainvoke", "LlamaIndex aquery"):
         with BackgroundScorer(RUBRIC, client=AsyncPiClient(base_url=url)) as scorer:
-            with applications(scorer, Clock(), PACED) as watched:
+            with applications(Watch(scorer), PACED) as watched:
                 started, cpu = time.perf_counter(), time.process_time()
                 runs = asyncio.run(paced(watched[name], seconds))
                 scorer.flush(60)
@@ -329,7 +396,7 @@ async def settled_runs(run: Run, runs: int, scorer: BackgroundScorer) -> None:
 def grown(url: str, name: str, runs: int, is_on: bool) -> list[str]:
     """Resident memory after each tenth of the runs, in MiB; how much of it came in the second half; the counts."""
     with BackgroundScorer(RUBRIC, client=AsyncPiClient(base_url=url)) as scorer:
-        with applications(scorer if is_on else None, Clock(), BUSY) as apps:
+        with applications(Watch(scorer) if is_on else Watch(), BUSY) as apps:
             seen = []
             for _ in range(10):
                 asyncio.run(settled_runs(apps[name], runs // 10, scorer))
@@ -357,11 +424,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory-runs", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=15.0, help="seconds at 5,000 runs a minute")
+    parser.add_argument("--only-path", action="store_true", help="the latencies alone")
     parser.add_argument("--full", action="store_true", help="a whole minute, and 100,000 runs for memory")
     options = parser.parse_args()
     os.environ["LANGSMITH_TRACING"] = "false"
     with engine() as url:
         print_on_path(url, options.runs, options.rounds)
+        if options.only_path:
+            return
         at_rate(url, 60.0 if options.full else options.seconds)
         memory(url, 100_000 if options.full else options.memory_runs)
 

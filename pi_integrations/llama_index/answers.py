@@ -15,7 +15,8 @@ from pi_integrations.background.once import kind_of
 from pi_integrations.errors import PiUsageError
 from pi_integrations.llama_index.chat_tee import tee_chat
 from pi_integrations.llama_index.nesting import OpenAnswer
-from pi_integrations.llama_index.outcomes import Outcome, Streamed, outcome_of
+from pi_integrations.llama_index.outcomes import Outcome, Streamed, as_it_is, outcome_of
+from pi_integrations.llama_index.questions import own_tags
 from pi_integrations.llama_index.tee import Finish, Text, atee, tee
 from pi_integrations.llama_index.turns import QUESTION_FIELDS
 
@@ -78,6 +79,7 @@ class AnswerWatch:
 
     def counts(self) -> AnswerCounts:
         """What was seen so far."""
+        self._scorer.catch_up()
         counts = self._tally.counts()
         streaming = counts["answers"] - counts["submitted"] - counts["incomplete"] - counts["errors"]
         return AnswerCounts(**counts, streaming=streaming)
@@ -90,8 +92,16 @@ class AnswerWatch:
     def answered(self, answer: OpenAnswer, result: Any) -> None:
         """Submits the answer in `result`, or makes its stream submit it when it has been read.
 
-        A result without an answer in it, such as a workflow's number, is passed over.
+        A result without an answer in it, such as a workflow's number, is passed over. One that is all there is read
+        later, on the scorer's thread.
         """
+        whole = as_it_is(result)
+        if whole is None:
+            self._read(answer, result)
+        else:
+            self._scorer.defer(self._read, answer, whole)
+
+    def _read(self, answer: OpenAnswer, result: Any) -> None:
         with self.guarded:
             outcome = outcome_of(result)
             if outcome is None:
@@ -138,6 +148,7 @@ class AnswerWatch:
                 f"what {answer.name} was asked is not known: give its start event one text, or call the question one of"
                 f" {', '.join(QUESTION_FIELDS)}"
             )
+        tags = own_tags(answer.tags)
         self._scorer.submit(
             llm_input=answer.question,
             llm_output=text,
@@ -145,8 +156,8 @@ class AnswerWatch:
             history=answer.history or (),
             contexts=contexts,
             name=answer.name,
-            tags=[f"{name}={value}" for name, value in answer.tags.items()],
-            metadata={"run_id": answer.key, "tags": dict(answer.tags)},
+            tags=[f"{name}={value}" for name, value in tags.items()],
+            metadata={"run_id": answer.key, "tags": tags},
         )
         self._tally.add("submitted")
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from inspect import BoundArguments
 from types import TracebackType
 from typing import Any, Self
 
-from llama_index.core.instrumentation.events.llm import LLMChatStartEvent, LLMPredictStartEvent
 from llama_index_instrumentation import get_dispatcher
-from llama_index_instrumentation.base import BaseEvent
 from llama_index_instrumentation.dispatcher import Dispatcher
-from llama_index_instrumentation.event_handlers import BaseEventHandler
+from llama_index_instrumentation.span import BaseSpan
+from llama_index_instrumentation.span_handlers import BaseSpanHandler
 from pydantic import PrivateAttr
 
 from pi_integrations.background import BackgroundScorer
 from pi_integrations.llama_index.answers import AnswerCounts
 from pi_integrations.llama_index.listener import AnswerListener
-from pi_integrations.llama_index.spans import AnswerSpanHandler
+from pi_integrations.llama_index.nesting import lacks_history
+from pi_integrations.llama_index.questions import begun, role_of
 
 __all__ = ["PiInstrumentationHandler"]
 
 
-class PiInstrumentationHandler(BaseEventHandler):
+class PiInstrumentationHandler(BaseSpanHandler[BaseSpan]):
     """Submits every answer that a user is given to a `BackgroundScorer`, without slowing the application.
 
     Answers are those of query engines, of chat engines, and of agents and workflows that end in one. One score per
@@ -57,13 +57,12 @@ class PiInstrumentationHandler(BaseEventHandler):
     """
 
     _listener: AnswerListener = PrivateAttr()
-    _spans: AnswerSpanHandler = PrivateAttr()
     _dispatcher: Dispatcher | None = PrivateAttr(default=None)
 
     def __init__(self, scorer: BackgroundScorer) -> None:
         super().__init__()
-        self._listener = AnswerListener(scorer)
-        self._spans = AnswerSpanHandler(self._listener)
+        # Found at once: pydantic comes to a private attribute only after it has looked everywhere else.
+        object.__setattr__(self, "_listener", AnswerListener(scorer))
 
     @classmethod
     def class_name(cls) -> str:
@@ -78,17 +77,15 @@ class PiInstrumentationHandler(BaseEventHandler):
         self.uninstall()
         self._listener.start_over()
         self._dispatcher = target
-        target.add_event_handler(self)
-        target.add_span_handler(self._spans)
+        target.add_span_handler(self)
         return self
 
     def uninstall(self) -> None:
         """Listens no more; streams that are still being read are submitted when they end."""
         dispatcher, self._dispatcher = self._dispatcher, None
         if dispatcher is not None:
-            # New lists: another thread may be walking over the old ones.
-            dispatcher.event_handlers = [each for each in dispatcher.event_handlers if each is not self]
-            dispatcher.span_handlers = [each for each in dispatcher.span_handlers if each is not self._spans]
+            # A new list: another thread may be walking over the old one.
+            dispatcher.span_handlers = [each for each in dispatcher.span_handlers if each is not self]
 
     def __enter__(self) -> Self:
         return self if self._dispatcher else self.install()
@@ -102,14 +99,65 @@ class PiInstrumentationHandler(BaseEventHandler):
         """What was seen so far; `answers == submitted + incomplete + errors + streaming`."""
         return self._listener.counts()
 
-    def handle(self, event: BaseEvent, **kwargs: Any) -> None:
-        """Called by LlamaIndex, on the application's thread."""
-        if _is_model_call(type(event)):
+    def span_enter(
+        self,
+        id_: str,
+        bound_args: BoundArguments,
+        instance: Any | None = None,
+        parent_id: str | None = None,
+        tags: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Called by LlamaIndex on the application's thread, as are the two below: a span begins."""
+        role = role_of(type(instance))
+        if role is None or (role.asked is None and not lacks_history()) or not role.has(id_, instance):
+            return
+        listener = self._listener
+        try:
+            if role.asked is None:
+                listener.model_called(bound_args.arguments)
+            else:
+                listener.begin(begun(role, id_, instance, bound_args.arguments))
+        except Exception as error:  # noqa: BLE001 (never into the application, which would not be told; counted, logged)
+            listener.watch.unread(error)
+
+    def span_exit(
+        self,
+        id_: str,
+        bound_args: BoundArguments,
+        instance: Any | None = None,
+        result: Any | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """A span ends well, or its run was cancelled."""
+        role = role_of(type(instance))
+        if role is None or role.asked is None or not role.has(id_, instance):
+            return
+        listener = self._listener
+        try:
+            listener.end(id_, result)
+        except Exception as error:  # noqa: BLE001 (as above)
+            listener.watch.unread(error)
+
+    def span_drop(
+        self,
+        id_: str,
+        bound_args: BoundArguments,
+        instance: Any | None = None,
+        err: BaseException | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """A span ends with an error."""
+        role = role_of(type(instance))
+        if role is not None and role.asked is not None and role.has(id_, instance):
             with self._listener.watch.guarded:
-                self._listener.model_called(event)  # type: ignore[arg-type]
+                self._listener.fail(id_, err)
 
+    def new_span(self, *args: Any, **kwargs: Any) -> None:
+        """No span is kept."""
 
-# Asked for every event of an application, each piece of a streamed answer among them.
-@lru_cache(maxsize=4096)
-def _is_model_call(event: type) -> bool:
-    return issubclass(event, LLMChatStartEvent | LLMPredictStartEvent)
+    def prepare_to_exit_span(self, *args: Any, **kwargs: Any) -> None:
+        """No span is kept."""
+
+    def prepare_to_drop_span(self, *args: Any, **kwargs: Any) -> None:
+        """No span is kept."""

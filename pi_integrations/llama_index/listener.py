@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-
-from llama_index.core.instrumentation.events.llm import LLMChatStartEvent, LLMPredictStartEvent
 
 from pi_integrations.background import BackgroundScorer
 from pi_integrations.llama_index.answers import AnswerCounts, AnswerWatch
@@ -47,8 +46,8 @@ class AnswerListener:
         if self._nesting.leave(key) is not None:
             self.watch.failed(error)
 
-    def model_called(self, event: LLMChatStartEvent | LLMPredictStartEvent) -> None:
+    def model_called(self, arguments: Mapping[str, Any]) -> None:
         """A model is called; what it is given holds the earlier turns, where the caller did not give them."""
         for answer in self._nesting.begun():
             if answer.history is None and answer.question is not None:
-                answer.history = history_seen(event, answer.question)
+                answer.history = history_seen(arguments, answer.question)

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Nesting", "OpenAnswer"]
+__all__ = ["Nesting", "OpenAnswer", "lacks_history"]
 
 
 @dataclass(eq=False, slots=True)
@@ -41,6 +41,14 @@ class OpenAnswer:
 _innermost: ContextVar[OpenAnswer | None] = ContextVar("pi_open_answer", default=None)
 
 
+def lacks_history() -> bool:
+    """Whether the earlier turns of an answer begun around this point are not known yet."""
+    answer = _innermost.get()
+    while answer is not None and answer.history is not None:
+        answer = answer.around
+    return answer is not None
+
+
 class Nesting:
     """The answers that one handler saw begin in the current thread or task.
 
@@ -56,7 +64,8 @@ class Nesting:
     def enter(self, answer: OpenAnswer) -> None:
         """`answer` begins."""
         answer.owner = self
-        answer.around = _open(_innermost.get())
+        around = _innermost.get()
+        answer.around = None if around is None else _open(around)
         _innermost.set(answer)
 
     def leave(self, key: str | None) -> OpenAnswer | None:
@@ -65,6 +74,10 @@ class Nesting:
         It comes back when nothing is around it; None for an inner one, or for one that never began.
         """
         innermost = _innermost.get()
+        if innermost is not None and innermost.key == key and innermost.around is None and self._has(innermost):
+            innermost.finished = True
+            _innermost.set(None)
+            return innermost
         passed: list[OpenAnswer] = []
         for answer in self._own(innermost):
             passed.append(answer)
@@ -92,6 +105,9 @@ class Nesting:
     def close(self) -> None:
         """What is open is forgotten."""
         self.closed = True
+
+    def _has(self, answer: OpenAnswer) -> bool:
+        return answer.owner is self and not answer.finished and not self.closed
 
     def _own(self, answer: OpenAnswer | None) -> Iterator[OpenAnswer]:
         while (answer := _open(answer)) is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llama_index.core.agent.workflow import AgentOutput
@@ -22,7 +23,7 @@ from llama_index.core.workflow import StopEvent
 
 from pi_integrations.llama_index.responses import contexts_of, ready_text
 
-__all__ = ["ANSWER_FIELDS", "Outcome", "Streamed", "outcome_of"]
+__all__ = ["ANSWER_FIELDS", "Outcome", "Streamed", "as_it_is", "outcome_of"]
 
 Streamed = StreamingResponse | AsyncStreamingResponse | StreamingAgentChatResponse
 
@@ -46,6 +47,14 @@ class Outcome:
     text: str | None
     contexts: list[str] = field(default_factory=list)
     stream: Streamed | None = None
+
+
+def as_it_is(result: Any) -> Any:
+    """`result` to read later, whatever the application does to it until then; None when a stream may be in it."""
+    if type(result) is StopEvent:
+        result = result.result
+    copied = _COPIES.get(type(result))
+    return None if copied is None else copied(result)
 
 
 def outcome_of(result: Any) -> Outcome | None:
@@ -120,3 +129,17 @@ def _tool_outputs(calls: Iterable[Any]) -> list[str]:
 def _texts(items: Iterable[Any]) -> list[str]:
     texts = (item.get_content() if isinstance(item, NodeWithScore) else item for item in items)
     return [text for text in texts if isinstance(text, str) and text]
+
+
+def _copied(response: Response) -> Response:
+    return Response(response.response, list(response.source_nodes or ()))
+
+
+# By class: asking one of pydantic's classes whether something is an instance takes longer than all of this.
+_COPIES: dict[type, Callable[[Any], Any]] = {
+    str: str,
+    Response: _copied,
+    AgentChatResponse: replace,
+    AgentOutput: lambda output: output,
+    ChatMessage: copy,
+}

@@ -2,64 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from llama_index.core.agent.workflow.workflow_events import AgentWorkflowStartEvent
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.workflow import StartEvent, Workflow
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 
 from pi_integrations.llama_index.nesting import OpenAnswer
-from pi_integrations.llama_index.turns import QUESTION_FIELDS, split_question, text_of, turns_of
+from pi_integrations.llama_index.turns import MODEL_CALLS, QUESTION_FIELDS, split_question, text_of, turns_of
 
-__all__ = ["begun", "is_answer_span", "own_tags"]
+__all__ = ["Role", "begun", "own_tags", "role_of"]
 
-_QUERIES = frozenset({"query", "aquery"})
-_CHATS = frozenset({"chat", "achat", "stream_chat", "astream_chat"})
-_RUNS = frozenset({"run"})
+_Asked = tuple[str | None, list[tuple[str, str]] | tuple[()] | None]
 
 
-def is_answer_span(span_id: str, instance: Any) -> bool:
-    """Whether the span is a call of a query engine or chat engine, or a run of an agent or workflow."""
-    kind: Any = type(instance)
-    methods = _methods(kind)
-    return methods is not None and _method(span_id, instance) in methods
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What spans of a class tell.
+
+    Attributes:
+        methods: Those whose spans tell it; others are steps of these.
+        asked: The question and the earlier turns in the arguments of an answer's span; None of a model's call.
+    """
+
+    methods: frozenset[str]
+    asked: Callable[[Mapping[str, Any]], _Asked] | None = None
+
+    def has(self, span_id: str, instance: Any) -> bool:
+        """Whether the span of `instance` tells it."""
+        return span_id[len(type(instance).__name__) + 1 :].partition("-")[0] in self.methods
 
 
 # Asked for every span of an application, most of them of other kinds.
 @lru_cache(maxsize=4096)
-def _methods(kind: Any) -> frozenset[str] | None:
-    if issubclass(kind, Workflow):
-        return _RUNS
-    if issubclass(kind, BaseQueryEngine):
-        return _QUERIES
-    return _CHATS if issubclass(kind, BaseChatEngine) else None
+def role_of(kind: Any) -> Role | None:
+    """What spans of instances of `kind` tell; None when that is nothing."""
+    return next((role for base, role in _ROLES.items() if issubclass(kind, base)), None)
 
 
-def begun(span_id: str, instance: Any, arguments: Mapping[str, Any]) -> OpenAnswer:
-    """The answer that begins with the span.
-
-    Of a workflow, the question is the text under one of `QUESTION_FIELDS` in its start event, or the only text there.
-    """
-    answer = OpenAnswer(span_id, None, type(instance).__name__, own_tags(active_instrument_tags.get()), None)
-    if isinstance(instance, Workflow):
-        event = arguments.get("start_event")
-        answer.question, answer.history = _started(event)
-        prompt = getattr(instance, "system_prompt", None)
-        answer.system_prompt = prompt if isinstance(prompt, str) else None
-    elif isinstance(instance, BaseQueryEngine):
-        # An engine of the application's own may call its arguments what it likes.
-        first = text_of(next(iter(arguments.values()), None))
-        answer.question, answer.history = _question(arguments) if first is None else first, ()
-    else:
-        answer.question = text_of(arguments.get("message"))
-        given = arguments.get("chat_history")
-        answer.history = turns_of(given) if given else None
-    return answer
+def begun(role: Role, span_id: str, instance: Any, arguments: Mapping[str, Any]) -> OpenAnswer:
+    """The answer that begins with the span."""
+    assert role.asked is not None
+    question, history = role.asked(arguments)
+    prompt = getattr(instance, "system_prompt", None) if role is _RUN else None
+    return OpenAnswer(
+        span_id,
+        question,
+        type(instance).__name__,
+        active_instrument_tags.get(),
+        history,
+        prompt if isinstance(prompt, str) else None,
+    )
 
 
 def own_tags(tags: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,20 +67,37 @@ def own_tags(tags: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in tags.items() if not name.startswith("llamaindex.")}
 
 
-def _method(span_id: str, instance: Any) -> str:
-    return span_id[len(type(instance).__name__) + 1 :].partition("-")[0]
+def _queried(arguments: Mapping[str, Any]) -> _Asked:
+    # An engine of the application's own may call its arguments what it likes.
+    first = text_of(next(iter(arguments.values()), None))
+    return (_question(arguments) if first is None else first), ()
+
+
+def _chatted(arguments: Mapping[str, Any]) -> _Asked:
+    given = arguments.get("chat_history")
+    return text_of(arguments.get("message")), turns_of(given) if given else None
+
+
+def _run(arguments: Mapping[str, Any]) -> _Asked:
+    """The question is the text under one of `QUESTION_FIELDS` in the start event, or the only text there."""
+    return _started(arguments.get("start_event"))
 
 
 def _started(event: StartEvent | None) -> tuple[str | None, list[tuple[str, str]] | None]:
     if event is None:
         return None, None
     messages = [each for each in getattr(event, "chat_history", None) or () if isinstance(each, ChatMessage)]
-    # An agent's start event holds other texts: settings.
-    is_agent = isinstance(event, AgentWorkflowStartEvent)
+    is_agent = _starts_agent(type(event))
     question = text_of(getattr(event, "user_msg", None)) if is_agent else _question(_fields(event))
     if question is None and messages:
         return split_question(messages)
     return question, turns_of(messages) if messages else None
+
+
+# An agent's start event holds other texts: settings.
+@lru_cache(maxsize=4096)
+def _starts_agent(kind: Any) -> bool:
+    return issubclass(kind, AgentWorkflowStartEvent)
 
 
 def _fields(event: StartEvent) -> dict[str, Any]:
@@ -93,3 +110,12 @@ def _question(fields: Mapping[str, Any]) -> str | None:
         if name in texts:
             return texts[name]
     return next(iter(texts.values())) if len(texts) == 1 else None
+
+
+_RUN = Role(frozenset({"run"}), _run)
+_ROLES: dict[type, Role] = {
+    Workflow: _RUN,
+    BaseQueryEngine: Role(frozenset({"query", "aquery"}), _queried),
+    BaseChatEngine: Role(frozenset({"chat", "achat", "stream_chat", "astream_chat"}), _chatted),
+    BaseLLM: Role(MODEL_CALLS),
+}

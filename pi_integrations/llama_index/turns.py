@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
-from llama_index.core.instrumentation.events.llm import LLMChatStartEvent, LLMPredictStartEvent
 from llama_index.core.prompts import ChatPromptTemplate
 from llama_index.core.schema import QueryBundle
 
-__all__ = ["QUESTION_FIELDS", "history_seen", "split_question", "text_of", "turns_of"]
+__all__ = ["MODEL_CALLS", "QUESTION_FIELDS", "history_seen", "split_question", "text_of", "turns_of"]
 
 Turns = list[tuple[str, str]]
 
 QUESTION_FIELDS = ("user_msg", "query", "question", "message", "input", "query_str", "prompt")
 """Where a start event may hold the question, in the order in which it is looked for."""
+
+_CHATS = frozenset({"chat", "achat", "stream_chat", "astream_chat"})
+_PREDICTIONS = frozenset({"predict", "apredict", "stream", "astream"})
+MODEL_CALLS = _CHATS | _PREDICTIONS
+"""The methods of models that are given whole conversations."""
 
 _ROLES = {MessageRole.USER: "user", MessageRole.ASSISTANT: "assistant", MessageRole.CHATBOT: "assistant"}
 _LINE = re.compile(r"^(user|assistant|system|chatbot|tool|function|model|developer): ", re.MULTILINE)
@@ -24,11 +28,11 @@ _LINE = re.compile(r"^(user|assistant|system|chatbot|tool|function|model|develop
 
 def text_of(value: Any) -> str | None:
     """The text of a string, a message or a query; None for anything else."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, QueryBundle):
         return value.query_str
-    if isinstance(value, ChatMessage):
-        return value.content or ""
-    return value if isinstance(value, str) else None
+    return value.content or "" if isinstance(value, ChatMessage) else None
 
 
 def turns_of(messages: Iterable[ChatMessage]) -> Turns:
@@ -44,17 +48,30 @@ def split_question(messages: Sequence[ChatMessage]) -> tuple[str | None, Turns]:
     return None, turns_of(messages)
 
 
-def history_seen(event: LLMChatStartEvent | LLMPredictStartEvent, question: str) -> Turns | None:
-    """The turns before `question` in what a model is given; None when it is not given `question` itself."""
-    if isinstance(event, LLMChatStartEvent):
-        asked, history = split_question(event.messages)
-        return history if asked == question else None
-    template, values = event.template, event.template_args or {}
+def history_seen(arguments: Mapping[str, Any], question: str) -> Turns | None:
+    """The turns before `question` in the arguments of a model's call; None when it is not given `question` itself."""
+    template = arguments.get("prompt")
+    if template is None:
+        return _before(_messages(arguments), question)
+    values = arguments.get("prompt_args") or {}
     if isinstance(template, ChatPromptTemplate) and template.kwargs.get("query_str") == question:
         return turns_of(template.message_templates[:-1])
     if values.get("question") == question and isinstance(values.get("chat_history"), str):
         return _parsed(values["chat_history"])
     return None
+
+
+def _messages(arguments: Mapping[str, Any]) -> Sequence[Any]:
+    """Of a chat: its first argument, which a model of the application's own may name as it likes, or take with `*`."""
+    given = arguments.get("messages") or next(iter(arguments.values()), ())
+    return given[0] if isinstance(given, tuple) and given else given
+
+
+def _before(messages: Any, question: str) -> Turns | None:
+    if not isinstance(messages, list | tuple) or not all(isinstance(each, ChatMessage) for each in messages):
+        return None
+    asked, history = split_question(messages)
+    return history if asked == question else None
 
 
 def _parsed(conversation: str) -> Turns:
