@@ -109,7 +109,8 @@ class PiInstrumentationHandler(BaseSpanHandler[BaseSpan]):
         **kwargs: Any,
     ) -> None:
         """Called by LlamaIndex on the application's thread, as are the two below: a span begins."""
-        role = role_of(type(instance))
+        kind: Any = type(instance)
+        role = role_of(kind)
         if role is None or (role.asked is None and not lacks_history()) or not role.has(id_, instance):
             return
         listener = self._listener
@@ -130,7 +131,8 @@ class PiInstrumentationHandler(BaseSpanHandler[BaseSpan]):
         **kwargs: Any,
     ) -> None:
         """A span ends well, or its run was cancelled."""
-        role = role_of(type(instance))
+        kind: Any = type(instance)
+        role = role_of(kind)
         if role is None or role.asked is None or not role.has(id_, instance):
             return
         listener = self._listener
@@ -148,7 +150,8 @@ class PiInstrumentationHandler(BaseSpanHandler[BaseSpan]):
         **kwargs: Any,
     ) -> None:
         """A span ends with an error."""
-        role = role_of(type(instance))
+        kind: Any = type(instance)
+        role = role_of(kind)
         if role is not None and role.asked is not None and role.has(id_, instance):
             with self._listener.watch.guarded:
                 self._listener.fail(id_, err)

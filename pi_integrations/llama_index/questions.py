@@ -9,8 +9,8 @@ from typing import Any
 
 from llama_index.core.agent.workflow.workflow_events import AgentWorkflowStartEvent
 from llama_index.core.base.base_query_engine import BaseQueryEngine
-from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.base.llms.base import BaseLLM
+from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.workflow import StartEvent, Workflow
 from llama_index_instrumentation.dispatcher import active_instrument_tags
@@ -86,22 +86,27 @@ def _run(arguments: Mapping[str, Any]) -> _Asked:
 def _started(event: StartEvent | None) -> tuple[str | None, list[tuple[str, str]] | None]:
     if event is None:
         return None, None
-    messages = [each for each in getattr(event, "chat_history", None) or () if isinstance(each, ChatMessage)]
-    is_agent = _starts_agent(type(event))
-    question = text_of(getattr(event, "user_msg", None)) if is_agent else _question(_fields(event))
+    fields = _fields(event)
+    # An agent's start event holds other texts: settings.
+    question = text_of(fields.get("user_msg")) if _starts_agent(type(event)) else _question(fields)
+    messages = [each for each in fields.get("chat_history") or () if isinstance(each, ChatMessage)]
     if question is None and messages:
         return split_question(messages)
     return question, turns_of(messages) if messages else None
 
 
-# An agent's start event holds other texts: settings.
 @lru_cache(maxsize=4096)
 def _starts_agent(kind: Any) -> bool:
     return issubclass(kind, AgentWorkflowStartEvent)
 
 
 def _fields(event: StartEvent) -> dict[str, Any]:
-    return {**{name: getattr(event, name) for name in type(event).model_fields}, **dict(event.items())}
+    return {**{name: getattr(event, name) for name in _declared(type(event))}, **dict(event.items())}
+
+
+@lru_cache(maxsize=4096)
+def _declared(kind: Any) -> tuple[str, ...]:
+    return tuple(kind.model_fields)
 
 
 def _question(fields: Mapping[str, Any]) -> str | None:

@@ -61,7 +61,7 @@ def history_seen(arguments: Mapping[str, Any], question: str) -> Turns | None:
     return None
 
 
-def _messages(arguments: Mapping[str, Any]) -> Sequence[Any]:
+def _messages(arguments: Mapping[str, Any]) -> Any:
     """Of a chat: its first argument, which a model of the application's own may name as it likes, or take with `*`."""
     given = arguments.get("messages") or next(iter(arguments.values()), ())
     return given[0] if isinstance(given, tuple) and given else given

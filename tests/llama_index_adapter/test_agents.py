@@ -365,7 +365,7 @@ class TestNothingIsLeftBehind:
     """Handlers are the process's own, and live long."""
 
     def test_uninstall_takes_everything_away(self, client: AsyncPiClient) -> None:
-        """Both lists of the dispatcher are what they were; events, one for each piece of a stream, are not listened to."""
+        """Both lists of the dispatcher are what they were; events, one a piece of a stream, are left alone."""
         root = get_dispatcher("root")
         before = (list(root.event_handlers), list(root.span_handlers))
         with watching(client) as watched:

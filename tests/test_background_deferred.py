@@ -1,0 +1,231 @@
+"""What handlers leave to a BackgroundScorer unread: in order, with their context, counted, and never in the way."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from pi_integrations import AsyncPiClient, embedded
+from pi_integrations.background import BackgroundScore, BackgroundScorer, MemorySink, ScorerCounts
+from pi_integrations.testing import ScriptedJudge
+
+RUBRIC = [{"question": "Is the answer polite?"}]
+
+
+def submits(scorer: BackgroundScorer, answer: str, **options: Any) -> None:
+    scorer.submit(llm_input="Hello?", llm_output=answer, **options)
+
+
+def eventually(is_so: Any) -> bool:
+    """Whether it becomes so within ten seconds."""
+    end = time.monotonic() + 10
+    while not is_so() and time.monotonic() < end:
+        time.sleep(0.005)
+    return bool(is_so())
+
+
+def test_what_is_deferred_is_scored_without_being_asked_for(client: AsyncPiClient) -> None:
+    """Also after the scorer's thread has gone to sleep, which it does after a second without work."""
+    sink = MemorySink()
+    with BackgroundScorer(RUBRIC, client=client, sink=sink) as scorer:
+        for number in range(2):
+            scorer.defer(submits, scorer, "Good day.")
+            assert eventually(lambda number=number: len(sink.scores) == number + 1)
+            time.sleep(1.3)
+
+
+def test_tasks_run_in_order_on_one_thread(client: AsyncPiClient) -> None:
+    """The scorer's own, not the application's."""
+    seen: list[tuple[int, int]] = []
+    with BackgroundScorer(RUBRIC, client=client) as scorer:
+        for number in range(500):
+            scorer.defer(lambda number: seen.append((number, threading.get_ident())), number)
+        assert eventually(lambda: len(seen) == 500)
+    assert [number for number, _ in seen] == list(range(500))
+    assert len({thread for _, thread in seen}) == 1
+    assert seen[0][1] != threading.get_ident()
+
+
+def test_counts_and_flush_include_what_was_not_read_yet(client: AsyncPiClient) -> None:
+    """Whoever asks has it read, on their own thread if need be."""
+    with BackgroundScorer(RUBRIC, client=client) as scorer:
+        for number in range(50):
+            scorer.defer(submits, scorer, f"Good day {number}")
+        assert scorer.counts().submitted == 50
+        scorer.defer(submits, scorer, "And good night.")
+        assert scorer.flush(10)
+        assert scorer.counts() == ScorerCounts(submitted=51, scored=51)
+
+
+async def test_aflush_includes_what_was_not_read_yet(client: AsyncPiClient) -> None:
+    """As `flush` does."""
+    async with BackgroundScorer(RUBRIC, client=client) as scorer:
+        scorer.defer(submits, scorer, "Good day.")
+        assert await scorer.aflush(10)
+        assert scorer.counts() == ScorerCounts(submitted=1, scored=1)
+
+
+def test_a_task_has_the_context_of_where_it_was_deferred(client: AsyncPiClient) -> None:
+    """So that filters, and what looks for the current span, see what they would have seen then."""
+    who = contextvars.ContextVar("who", default="nobody")
+    seen: list[str] = []
+    with BackgroundScorer(RUBRIC, client=client) as scorer:
+        token = who.set("the application")
+        scorer.defer(lambda: seen.append(who.get()))
+        who.reset(token)
+        scorer.catch_up()
+    assert seen == ["the application"]
+
+
+@pytest.mark.parametrize("error", [ValueError("unreadable"), SystemExit(1)])
+def test_a_task_that_raises_counts_as_failed(
+    client: AsyncPiClient, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    """It is logged once per kind, and costs those behind it nothing."""
+
+    def fail() -> None:
+        raise error
+
+    sink = MemorySink()
+    with caplog.at_level(logging.WARNING), BackgroundScorer(RUBRIC, client=client, sink=sink) as scorer:
+        for _ in range(3):
+            scorer.defer(fail)
+        scorer.defer(submits, scorer, "Good day.")
+        assert eventually(lambda: len(sink.scores) == 1)
+        assert scorer.counts() == ScorerCounts(submitted=4, scored=1, failed=3)
+    assert [type(error).__name__ in record.message for record in caplog.records] == [True]
+
+
+def test_a_task_may_ask_how_things_stand_and_leave_more(client: AsyncPiClient) -> None:
+    """It waits for nothing, and what it leaves comes after what was there."""
+    seen: list[Any] = []
+    all_there = threading.Event()
+    with BackgroundScorer(RUBRIC, client=client) as scorer:
+
+        def ask() -> None:
+            all_there.wait(10)
+            scorer.defer(seen.append, "later")
+            seen.append(scorer.counts().submitted)
+
+        scorer.defer(ask)
+        scorer.defer(seen.append, "next")
+        all_there.set()
+        scorer.catch_up()
+    assert seen == [0, "next", "later"]
+
+
+def test_more_than_may_wait_are_read_where_they_come(client: AsyncPiClient) -> None:
+    """Behind a sink that hangs nothing grows without bound, nothing is lost, and the application waits for no lock."""
+    release = threading.Event()
+
+    def hang(score: BackgroundScore) -> None:
+        release.wait(30)
+
+    seen: list[int] = []
+    with BackgroundScorer(RUBRIC, client=client, sink=hang) as scorer:
+        scorer.submit(llm_input="Hello?", llm_output="Good day.")
+        time.sleep(0.3)
+        started = time.perf_counter()
+        for _ in range(5_000):
+            scorer.defer(lambda: seen.append(threading.get_ident()))
+        assert time.perf_counter() - started < 2.0
+        assert len(seen) == 4_000
+        scorer.catch_up()
+        assert len(seen) == 5_000
+        release.set()
+
+
+def test_after_close_tasks_run_at_once(client: AsyncPiClient, caplog: pytest.LogCaptureFixture) -> None:
+    """What they submit is dropped, and counted."""
+    scorer = BackgroundScorer(RUBRIC, client=client)
+    scorer.defer(submits, scorer, "Good day.")
+    scorer.close(10)
+    for _ in range(2):
+        scorer.defer(submits, scorer, "Too late.")
+    assert scorer.counts() == ScorerCounts(submitted=3, scored=1, dropped=2)
+    time.sleep(0.1)
+    seen: list[str] = []
+    scorer.defer(seen.append, "at once")
+    assert seen == ["at once"]
+
+
+def test_threads_that_defer_and_ask_lose_nothing(client: AsyncPiClient) -> None:
+    """Eight at a time, each asking after every twentieth."""
+    with BackgroundScorer(RUBRIC, client=client) as scorer:
+
+        def work(thread: int) -> None:
+            for number in range(200):
+                scorer.defer(submits, scorer, f"Good day {thread} {number}")
+                if number % 20 == 0:
+                    counts = scorer.counts()
+                    assert counts.submitted == counts.scored + counts.failed + counts.dropped + counts.pending
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert scorer.flush(30)
+        assert scorer.counts() == ScorerCounts(submitted=1_600, scored=1_600)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_reads_nothing_of_the_parents(client: AsyncPiClient) -> None:
+    """What waits is the parent's to read; what the child defers it reads itself."""
+    with BackgroundScorer(RUBRIC, client=client, sink=lambda score: None) as scorer:
+        scorer.submit(llm_input="Hello?", llm_output="Good day.")
+        assert scorer.flush(10)
+        scorer.defer(submits, scorer, "The parent's.")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                empty = scorer.counts() == ScorerCounts()
+                seen: list[int] = []
+                scorer.defer(seen.append, 1)
+                code = 0 if empty and eventually(lambda: seen) else 2
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert scorer.flush(10)
+        assert scorer.counts() == ScorerCounts(submitted=2, scored=2)
+
+
+def test_what_waits_unread_at_the_end_of_the_process_is_scored() -> None:
+    """Within the scorer's exit timeout, as what waits to be scored."""
+    code = textwrap.dedent(
+        """
+        from pi_integrations import embedded
+        from pi_integrations.background import BackgroundScorer
+
+        client = embedded(judge="baseline").client()
+        scorer = BackgroundScorer(
+            [{"question": "Is it polite?"}], client=client, sink=lambda score: print(score.llm_output)
+        )
+        scorer.defer(lambda: scorer.submit(llm_input="Hello?", llm_output="Good day."))
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "Good day.\n"
+
+
+def test_a_server_that_hangs_does_not_hold_up_reading() -> None:
+    """With every slot taken, what comes is still read, and counted as pending."""
+    with embedded(judge=ScriptedJudge(default=0.5, delay=60.0)) as client:
+        scorer = BackgroundScorer(RUBRIC, client=client, max_concurrency=2)
+        for _ in range(2):
+            submits(scorer, "Good day.")
+        time.sleep(0.2)
+        seen: list[int] = []
+        scorer.defer(seen.append, 1)
+        assert eventually(lambda: seen)
+        scorer.close(0.0)
