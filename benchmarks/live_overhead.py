@@ -5,8 +5,8 @@
 The engine runs in another process, with the scripted judge. Times are taken of runs one after the other, when scoring
 competes for the interpreter, and of runs at 5,000 a minute, when the processor has forgotten our code between two of
 them. Beside them stand the same callbacks with nothing in them: what the clock takes, and calling them at all. `--full`
-keeps that rate up for a whole minute, and makes 100,000 runs for memory. Aims: inside our callbacks p50 below 100 µs and
-p99 below 1,000 µs per root run; nothing dropped; memory that grows no more with scoring on than off.
+keeps that rate up for a whole minute, and makes 100,000 runs for memory. Aims: inside our callbacks p50 below 100 µs
+and p99 below 1,000 µs per root run; nothing dropped; memory that grows no more with scoring on than off.
 """
 
 from __future__ import annotations

@@ -208,11 +208,11 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
             trace_id = run_id if parent_run_id is None else _trace_id()
             metadata = dict(details.get("metadata") or ())
             run = OpenRun(run_id, kept(inputs), name, tuple(details.get("tags") or ()), metadata, trace_id)
-            if self._runs.begin(run) is not None:
+            oldest = self._runs.begin(run)
+            if oldest is not None:
+                self._runs.let_go(oldest)
                 self._tally.add("incomplete")
-                self._warn(
-                    "open", "Too many runs are open at a time, and the oldest was given up: raise max_open_runs."
-                )
+                self._warn("open", "Too many runs are open, and the oldest was given up: raise max_open_runs.")
             if FALLBACKS in sys.modules:
                 when_abandoned(partial(self.on_chain_error, None, run_id=run_id))
         except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
@@ -232,7 +232,7 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
                 if closed_early():
                     self._later(self._tally.add, "incomplete")
                     return
-                run.inputs = details["inputs"]
+                run.inputs = kept(details["inputs"])
             if is_model:
                 outputs = model_output(outputs)
             self._later(self._finish, run, outputs if self._is_at_once else Captured(outputs))

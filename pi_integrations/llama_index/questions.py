@@ -56,7 +56,7 @@ def begun(role: Role, span_id: str, instance: Any, arguments: Mapping[str, Any])
         span_id,
         question,
         type(instance).__name__,
-        active_instrument_tags.get(),
+        dict(active_instrument_tags.get()),
         history,
         prompt if isinstance(prompt, str) else None,
     )
