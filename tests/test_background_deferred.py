@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
 import os
@@ -86,7 +87,7 @@ def test_a_task_has_the_context_of_where_it_was_deferred(client: AsyncPiClient) 
     assert seen == ["the application"]
 
 
-@pytest.mark.parametrize("error", [ValueError("unreadable"), SystemExit(1)])
+@pytest.mark.parametrize("error", [ValueError("unreadable"), SystemExit(1), KeyboardInterrupt()])
 def test_a_task_that_raises_counts_as_failed(
     client: AsyncPiClient, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
@@ -176,6 +177,21 @@ def test_threads_that_defer_and_ask_lose_nothing(client: AsyncPiClient) -> None:
             thread.join()
         assert scorer.flush(30)
         assert scorer.counts() == ScorerCounts(submitted=1_600, scored=1_600)
+
+
+async def test_a_task_that_hangs_holds_up_nobody_longer_than_they_wait(client: AsyncPiClient) -> None:
+    """Neither `flush` nor `aflush`, nor the counts, nor closing."""
+    release = threading.Event()
+    scorer = BackgroundScorer(RUBRIC, client=client)
+    scorer.defer(release.wait, 30)
+    await asyncio.sleep(0.2)
+    started = time.monotonic()
+    assert not scorer.flush(0.1)
+    assert not await scorer.aflush(0.1)
+    assert scorer.counts() == ScorerCounts()
+    scorer.close(0.1)
+    assert time.monotonic() - started < 6.0
+    release.set()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -10,6 +10,9 @@ from typing import Any
 
 __all__ = ["Deferred"]
 
+# From here on, whoever adds one makes room; the second is for when another thread's call does not end.
+_MANY = 1_000
+_TOO_MANY = 10_000
 _Call = tuple[Context, Callable[..., None], tuple[Any, ...]]
 
 
@@ -23,14 +26,12 @@ class Deferred:
         is_attended: Whether somebody looks without being told.
 
     Args:
-        limit: Calls that may wait; one more is made at once, where it is added: no application waits for a lock.
         attend: Called after something was added that nobody would look for.
         failed: Called with what a call raised.
     """
 
-    def __init__(self, limit: int, attend: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
+    def __init__(self, attend: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
         self.is_attended = False
-        self._limit = limit
         self._attend = attend
         self._failed = failed
         self._waiting: deque[_Call] = deque()
@@ -44,30 +45,45 @@ class Deferred:
     def add(self, task: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         """Takes a call of `task`, and returns at once."""
         waiting = self._waiting
-        if len(waiting) >= self._limit:
-            self._run(copy_context(), task, arguments)
-            return
         waiting.append((copy_context(), task, arguments))
         # Who stops looking says so before looking a last time: one of the two sees the other.
         if not self.is_attended:
             self._attend()
+        if len(waiting) > _MANY:
+            self._make_room()
 
-    def run_all(self) -> None:
-        """Makes every call that is there, and waits for one that another thread makes; without effect inside one."""
-        with self._lock:
+    def run_all(self, timeout: float | None = None) -> bool:
+        """Makes every call that is there; without effect inside one.
+
+        Whether that was possible within `timeout` seconds: it waits for a call that another thread makes.
+        """
+        return self._run_down_to(0, timeout)
+
+    def _make_room(self) -> None:
+        # Two for one that came, oldest first, and without waiting: a call that hangs must hold up no application.
+        if not self._run_down_to(len(self._waiting) - 2, 0.0) and len(self._waiting) > _TOO_MANY:
+            self._run(*self._waiting.pop())
+
+    def _run_down_to(self, count: int, timeout: float | None) -> bool:
+        if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
+            return False
+        try:
             if self._is_running:
-                return
+                return True
             self._is_running = True
             try:
-                while self._waiting:
+                while len(self._waiting) > count:
                     self._run(*self._waiting.popleft())
             finally:
                 self._is_running = False
+        finally:
+            self._lock.release()
+        return True
 
     def _run(self, context: Context, task: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         try:
             context.run(task, *arguments)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 (SystemExit too, or it would end our thread; counted and logged)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise
             self._failed(error)

@@ -16,7 +16,7 @@ from pi_integrations.background.worker import Exchange, Job, Worker
 
 __all__ = ["ExchangeQueue"]
 
-_UNREAD = 1_000
+_PATIENCE = 1.0
 
 logger = logging.getLogger("pi_integrations.background")
 
@@ -46,7 +46,7 @@ class ExchangeQueue:
         self.ledger = Ledger(capacity)
         self._capacity = capacity
         self._sinks = sinks
-        self.deferred = Deferred(min(capacity, _UNREAD), self._attend, self.refuse)
+        self.deferred = Deferred(self._attend, self.refuse)
         self._worker = Worker(score, self._finish, max_concurrency, self.deferred)
         self._warn = WarnOnce(logger)
 
@@ -80,17 +80,17 @@ class ExchangeQueue:
 
     def stop(self) -> None:
         """Drops what has no scores yet, and ends the thread; whatever comes later is dropped."""
-        self.deferred.run_all()
+        self.deferred.run_all(_PATIENCE)
         dropped = self.ledger.close()
         # What came in between saw no closed ledger, and nobody would look for it any more.
-        self.deferred.run_all()
+        self.deferred.run_all(_PATIENCE)
         self._worker.stop()
         if dropped:
             self._warn("left", f"A background scorer stopped before {dropped} exchanges had scores; they are dropped.")
 
     def _attend(self) -> None:
         if self.ledger.closed:
-            self.deferred.run_all()
+            self.deferred.run_all(_PATIENCE)
             return
         try:
             self._worker.wake()

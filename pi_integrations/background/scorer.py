@@ -165,19 +165,22 @@ class BackgroundScorer:
 
         For handlers of frameworks: finding the exchange in what a framework holds takes longer than the application
         should wait, so leave it, and the `submit`, to a task. Tasks run in the order in which they came, before
-        `flush`, `counts` and `close` look at anything; where a thousand wait, or after `close`, at once. Never raises:
-        a task that does counts as a failed exchange.
+        `flush`, `counts` and `close` look at anything; where a thousand wait, who adds one runs two, and after `close`
+        they run at once. Never raises: a task that does counts as a failed exchange.
         """
         self._queue.deferred.add(task, arguments)
 
-    def catch_up(self) -> None:
-        """Runs now, on this thread, what was deferred and has not run yet."""
-        self._queue.deferred.run_all()
+    def catch_up(self, timeout: float = 1.0) -> None:
+        """Runs now, on this thread, what was deferred and has not run yet.
+
+        Waits up to `timeout` seconds for a task that another thread runs.
+        """
+        self._queue.deferred.run_all(timeout)
 
     def _chosen(self, name: str | None, tags: Sequence[str]) -> bool:
         try:
             wanted = self._wanted(name, tags)
-        except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (never into the application; counted and logged)
             self._queue.refuse(error)
             return False
         if not wanted:
@@ -218,10 +221,10 @@ class BackgroundScorer:
         if threading.current_thread() in (self._queue.thread, loop_thread().thread):
             raise PiUsageError("flush was called by a sink or on the background loop, where it would wait for itself")
         started = time.monotonic()
-        self.catch_up()
+        is_read = self._queue.deferred.run_all(timeout)
         self._queue.look()
-        settled = self._queue.ledger.wait(timeout)
-        return self._sinks.flush(_left(timeout, started)) and settled
+        settled = self._queue.ledger.wait(_left(timeout, started))
+        return self._sinks.flush(_left(timeout, started)) and settled and is_read
 
     async def aflush(self, timeout: float | None = None) -> bool:
         """`flush`, without blocking the event loop.
@@ -232,17 +235,18 @@ class BackgroundScorer:
         if threading.current_thread() is self._queue.thread:
             raise PiUsageError("aflush was called by a sink, where it would wait for itself")
         started = time.monotonic()
-        self.catch_up()
+        deferred = self._queue.deferred
+        is_read = deferred.run_all(0.0) or await asyncio.to_thread(deferred.run_all, timeout)
         self._queue.look()
         settled = self._queue.ledger.settled()
         with suppress(TimeoutError):
             try:
-                await asyncio.wait_for(asyncio.wrap_future(settled), timeout)
+                await asyncio.wait_for(asyncio.wrap_future(settled), _left(timeout, started))
             finally:
                 self._queue.ledger.forget(settled)
         if self._sinks.has_queues:
-            return await asyncio.to_thread(self._sinks.flush, _left(timeout, started)) and settled.done()
-        return settled.done()
+            is_read &= await asyncio.to_thread(self._sinks.flush, _left(timeout, started))
+        return settled.done() and is_read
 
     def close(self, timeout: float | None = 0.0) -> None:
         """Waits up to `timeout` seconds for what was submitted, drops the rest, and stops; later exchanges are dropped.

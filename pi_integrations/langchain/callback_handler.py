@@ -16,12 +16,12 @@ from pi_integrations.background import BackgroundScorer, Tally, WarnOnce
 from pi_integrations.background.once import kind_of
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.abandoned_streams import FALLBACKS, when_abandoned
-from pi_integrations.langchain.captured import Captured, kept
+from pi_integrations.langchain.captured import Captured
 from pi_integrations.langchain.conversations import Conversations
 from pi_integrations.langchain.exchange import ExchangeReader
 from pi_integrations.langchain.interrupts import told_of_interrupts
 from pi_integrations.langchain.open_runs import OpenRun, OpenRuns
-from pi_integrations.langchain.run_answers import closed_early, model_output, written_message
+from pi_integrations.langchain.run_answers import closed_early, is_resumed, model_output, written_message
 from pi_integrations.langchain.run_counts import RunCounts
 from pi_integrations.langchain.texts import Key
 
@@ -189,7 +189,7 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
     def on_interrupt(self, event: Any) -> None:
         """Called by LangGraph: a graph stops to ask, and its run ends next."""
         try:
-            run = self._runs.around(event.run_id)
+            run = None if event.run_id is None else self._runs.around(event.run_id)
         except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
             self._went_wrong(None, error)
             return
@@ -207,7 +207,7 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
                 return
             trace_id = run_id if parent_run_id is None else _trace_id()
             metadata = dict(details.get("metadata") or ())
-            run = OpenRun(run_id, kept(inputs), name, tuple(details.get("tags") or ()), metadata, trace_id)
+            run = OpenRun(run_id, Captured(inputs), name, tuple(details.get("tags") or ()), metadata, trace_id)
             oldest = self._runs.begin(run)
             if oldest is not None:
                 self._runs.let_go(oldest)
@@ -232,12 +232,25 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
                 if closed_early():
                     self._later(self._tally.add, "incomplete")
                     return
-                run.inputs = kept(details["inputs"])
+                run.inputs = Captured(details["inputs"])
             if is_model:
                 outputs = model_output(outputs)
-            self._later(self._finish, run, outputs if self._is_at_once else Captured(outputs))
+            if self._is_at_once:
+                self._finish(run, outputs)
+                return
+            captured = Captured(outputs)
+            if captured.is_whole and (run.inputs.is_whole or is_resumed(run.inputs.read())):
+                self._later(self._finish, run, captured)
+            else:
+                self._read_now(run, captured)
         except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
             self._unread(error)
+
+    def _read_now(self, run: OpenRun, captured: Captured) -> None:
+        """What cannot be kept is read before the application goes on; in order, where that matters."""
+        if "thread_id" in run.metadata:
+            self._scorer.catch_up(timeout=0.05)
+        self._finish(run, captured)
 
     def _is_answer(self, kind: str, name: str | None) -> bool:
         if self._level == "llm":
@@ -246,18 +259,23 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
 
     def _give_up(self, run: OpenRun) -> None:
         self._tally.add("incomplete")
+        run.inputs = run.inputs.read()
         self._conversations.ask(run)
         self._runs.let_go(run)
 
     def _finish(self, run: OpenRun, outputs: Any) -> None:
         try:
-            given = outputs.outputs() if isinstance(outputs, Captured) else outputs
+            run.inputs = run.inputs.read()
+            given = outputs.read() if isinstance(outputs, Captured) else outputs
             self._tally.add("submitted" if self._submit(run, given) else "unanswered")
-        except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
+        except BaseException as error:
             self._unread(error)
-        self._runs.let_go(run)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._runs.let_go(run)
 
-    def _unread(self, error: Exception) -> None:
+    def _unread(self, error: BaseException) -> None:
         self._tally.add("errors")
         self._warn(("answer", kind_of(error)), f"An answer was not scored: {type(error).__name__}: {error}", error)
 

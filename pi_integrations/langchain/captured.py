@@ -1,77 +1,96 @@
 """What a run was given or gave, as it was at that moment: it is read later, and the application may go on to change it.
 
-Kept are the lists, the mappings and the contents of messages, which costs less than reading them.
+Kept are the lists and mappings, and beside them the texts of the messages and documents in there, which costs less than
+reading them. What is neither is to be read at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
-__all__ = ["Captured", "kept"]
+from langchain_core.documents import Document
+from langchain_core.messages import BaseMessage
+
+__all__ = ["Captured"]
+
+_ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
+_MOST = 1_000
 
 
 class Captured:
-    """Outputs of a run.
+    """`value`, which a list, a mapping, a message, a document, a text, or several of these in each other can be.
+
+    Attributes:
+        is_whole: Whether all that is in it was kept; if not, read it before the application goes on.
 
     Example:
         >>> messages = ["How long?", "A week."]
         >>> captured = Captured({"messages": messages})
         >>> messages.append("Thanks!")
-        >>> captured.outputs()
+        >>> captured.read()
         {'messages': ['How long?', 'A week.']}
     """
 
-    __slots__ = ("_contents", "_outputs")
+    __slots__ = ("_kept", "_texts", "is_whole")
 
-    def __init__(self, outputs: Any) -> None:
-        self._contents: list[Any] | None = None
-        self._outputs = outputs
-        if isinstance(outputs, str):
-            return
-        self._outputs = outputs = kept(outputs)
-        messages = outputs.get("messages") if type(outputs) is dict else outputs
-        if type(messages) is list:
-            self._contents = [_content(each) for each in messages]
-        elif hasattr(outputs, "content"):
-            self._contents = [outputs.content]
+    def __init__(self, value: Any) -> None:
+        self.is_whole = True
+        self._texts: list[tuple[Any, Any, Any, Any]] = []
+        self._kept = [value]
+        if type(value) is not str:
+            self._keep(value, self._kept, 0)
 
-    def outputs(self) -> Any:
-        """The outputs as they were."""
-        outputs, contents = self._outputs, self._contents
-        if contents is None:
-            return outputs
-        if type(outputs) is list:
-            return _as_they_were(outputs, contents)
-        if type(outputs) is dict:
-            return {**outputs, "messages": _as_they_were(outputs["messages"], contents)}
-        return _as_it_was(outputs, contents[0])
+    def read(self) -> Any:
+        """The value as it was."""
+        for holder, place, name, text in self._texts:
+            thing = holder[place]
+            if getattr(thing, name) != text:
+                holder[place] = thing.model_copy(update={name: text})
+        self._texts = []
+        return self._kept[0]
+
+    def _keep(self, value: Any, holder: Any, place: Any) -> None:
+        """Keeps `value`, which is at `place` in `holder`, a list or mapping of our own."""
+        kind: Any = type(value)
+        if kind is dict and len(value) <= _MOST:
+            holder[place] = kept = value.copy()
+            self._keep_parts(kept, value.items())
+        elif kind is list and len(value) <= _MOST:
+            holder[place] = kept = value.copy()
+            self._keep_parts(kept, enumerate(value))
+        elif kind is tuple:
+            self.is_whole = self.is_whole and _ATOMS.issuperset(map(type, value))
+        elif (name := _text_of(kind)) is not None:
+            text = getattr(value, name)
+            self._texts.append((holder, place, name, text if type(text) is str else _blocks(text)))
+        elif isinstance(value, dict) and kind is not dict:
+            self._keep(dict(value), holder, place)
+        elif not isinstance(value, str) and kind not in _ATOMS:
+            self.is_whole = False
+
+    def _keep_parts(self, holder: Any, parts: Iterable[tuple[Any, Any]]) -> None:
+        for place, part in parts:
+            kind: Any = type(part)
+            if kind in _ATOMS:
+                continue
+            # Messages, the most frequent parts, without a call for each.
+            name = _text_of(kind)
+            text = None if name is None else getattr(part, name)
+            if type(text) is str:
+                self._texts.append((holder, place, name, text))
+            else:
+                self._keep(part, holder, place)
 
 
-def kept(value: Any) -> Any:
-    """A list, a mapping, or a mapping with lists, which stay as they are whatever becomes of `value`."""
-    if type(value) is list:
-        return value.copy()
-    if not isinstance(value, dict):
-        return value
-    copied = dict(value)
-    for name, part in value.items():
-        if type(part) is list:
-            copied[name] = part.copy()
-    return copied
+@lru_cache(maxsize=4096)
+def _text_of(kind: Any) -> str | None:
+    """Where things of this class have their text."""
+    if issubclass(kind, BaseMessage):
+        return "content"
+    return "page_content" if issubclass(kind, Document) else None
 
 
-def _content(message: Any) -> Any:
-    return message.copy() if type(message) is dict else getattr(message, "content", None)
-
-
-def _as_they_were(messages: Sequence[Any], contents: Sequence[Any]) -> list[Any]:
-    return [_as_it_was(message, content) for message, content in zip(messages, contents, strict=True)]
-
-
-def _as_it_was(message: Any, content: Any) -> Any:
-    if type(message) is dict:
-        return content
-    if getattr(message, "content", None) is content or not hasattr(message, "model_copy"):
-        return message
-    return message.model_copy(update={"content": content})
+def _blocks(content: Any) -> Any:
+    return [dict(block) if isinstance(block, dict) else block for block in content]

@@ -29,7 +29,7 @@ class OpenRun:
 
     Attributes:
         run_id: LangChain's id of it.
-        inputs: What it was given.
+        inputs: What it was given; captured until it is read.
         name: What it is called.
         tags: Its tags.
         metadata: Its metadata.
@@ -39,6 +39,7 @@ class OpenRun:
         has_steps: Whether anything ran inside it.
         is_interrupted: Whether a graph in it was interrupted.
         is_open: Whether it has not ended.
+        number: What it goes by here.
     """
 
     run_id: UUID
@@ -52,11 +53,16 @@ class OpenRun:
     has_steps: bool = False
     is_interrupted: bool = False
     is_open: bool = True
+    number: Any = None
 
 
 # What belongs to no answer. Work that outlives its run still names it as parent, and is no answer of its own.
 _APART: Final = OpenRun(UUID(int=0), None, is_open=False)
-_ENDED: Final = OpenRun(UUID(int=0), None, is_open=False)
+
+
+def _number(run_id: Any) -> Any:
+    """A key that hashes fast; LangChain also takes ids that are no UUIDs."""
+    return getattr(run_id, "int", run_id)
 
 
 class OpenRuns:
@@ -79,8 +85,9 @@ class OpenRuns:
         self.begun = 0
         # Reentrant: a garbage collection in here may close a stream, which ends a run.
         self._lock = threading.RLock()
-        self._answers: OrderedDict[int, OpenRun] = OrderedDict()
-        self._known: dict[int, OpenRun] = {}
+        self._answers: OrderedDict[Any, OpenRun] = OrderedDict()
+        self._known: dict[Any, OpenRun] = {}
+        self._ended: dict[Any, None] = {}
         self._untidy = 2 * _REMEMBERED
 
     def __len__(self) -> int:
@@ -89,22 +96,26 @@ class OpenRuns:
     @property
     def remembered(self) -> int:
         """Runs that are known: those in open answers, and others, whose number is kept in bounds."""
-        return len(self._known)
+        return len(self._known) + len(self._ended)
 
     def join(self, run_id: UUID, parent_run_id: UUID | None) -> bool:
         """Whether the run belongs to one already known; it is then known too."""
         if parent_run_id is None:
             config = var_child_runnable_config.get()
             return config is not None and self._join_context(run_id, config)
-        around = self._known.get(parent_run_id.int)
-        if around is None:
+        try:
+            parent, number = parent_run_id.int, run_id.int
+        except AttributeError:
+            parent, number = _number(parent_run_id), _number(run_id)
+        around = self._known.get(parent)
+        if around is None and parent not in self._ended:
             return False
-        if around.is_open:
+        if around is not None and around.is_open:
             around.has_steps = True
-            self._known[run_id.int] = around
+            self._known[number] = around
         else:
-            self._known[run_id.int] = _APART
-        if len(self._known) > self._untidy:  # nothing has ended for long
+            self._known[number] = _APART
+        if len(self._ended) > self._untidy:  # nothing has ended for long
             self._tidy()
         return True
 
@@ -114,12 +125,12 @@ class OpenRuns:
         if parent_run_id is None:
             return False
         # A task that a run left behind keeps the run's context: what it is given to do later is no part of it.
-        around = self._known.get(parent_run_id.int, _ENDED)
-        return (around.is_open or around is _APART) and self.join(run_id, parent_run_id)
+        around = self._known.get(_number(parent_run_id))
+        return around is not None and (around.is_open or around is _APART) and self.join(run_id, parent_run_id)
 
     def begin(self, run: OpenRun) -> OpenRun | None:
         """Opens `run`; returns the oldest one when there was no room, which will never end."""
-        number = run.run_id.int
+        run.number = number = _number(run.run_id)
         self._known[number] = self._answers[number] = run
         with self._lock:
             self.begun += 1
@@ -127,7 +138,8 @@ class OpenRuns:
             return None
         number, oldest = self._answers.popitem(last=False)
         oldest.is_open = False
-        self._known[number] = _ENDED
+        self._ended[number] = None
+        self._known.pop(number, None)
         return oldest
 
     def count(self) -> None:
@@ -137,23 +149,28 @@ class OpenRuns:
 
     def set_apart(self, run_id: UUID) -> None:
         """Makes a run known that makes no answer, and with it all that happens inside."""
-        self._known[run_id.int] = _APART
+        self._known[_number(run_id)] = _APART
 
     def around(self, run_id: UUID) -> OpenRun | None:
         """The open run that `run_id` is, or belongs to."""
-        run = self._known.get(run_id.int, _ENDED)
-        return run if run.is_open else None
+        run = self._known.get(_number(run_id))
+        return run if run is not None and run.is_open else None
 
     def end(self, run_id: UUID) -> OpenRun | None:
         """The run that `run_id` is, or belongs to, until now: open no more when it was that run that ended."""
-        number = run_id.int
+        try:
+            number = run_id.int
+        except AttributeError:
+            number = _number(run_id)
         run = self._known.get(number)
         if run is None:
             return None
-        self._known[number] = _ENDED
+        # In this order: what is begun inside it meanwhile, in another thread, finds it in one of the two.
+        self._ended[number] = None
+        self._known.pop(number, None)
         if not run.is_open:
             return None
-        if run.run_id.int == number:
+        if run.number == number:
             # Of two that end it at the same time, one takes it out.
             if self._answers.pop(number, None) is None:
                 return None
@@ -164,12 +181,15 @@ class OpenRuns:
         """`run` was dealt with: a tool whose run was cancelled never says that it ended, and still refers to it."""
         run.inputs = run.response = None
         run.documents = []
-        if len(self._known) >= self._untidy - _REMEMBERED // 2:
+        if len(self._ended) > _REMEMBERED + _REMEMBERED // 2:
             self._tidy()
 
     def _tidy(self) -> None:
-        """Forgets what ended long ago."""
-        ended = [number for number, run in list(self._known.items()) if not run.is_open]
-        for number in ended[:-_REMEMBERED]:
+        """Forgets what ended long ago, and runs of answers that have ended which never said that they did."""
+        # Copies are made in one go, whatever other threads do: no code of Python's runs in between.
+        for number in list(self._ended)[:-_REMEMBERED]:
+            self._ended.pop(number, None)
+        stale = [number for number, run in self._known.copy().items() if not run.is_open]
+        for number in stale[:-_REMEMBERED]:
             self._known.pop(number, None)
-        self._untidy = len(self._known) + _REMEMBERED
+        self._untidy = len(self._ended) + _REMEMBERED

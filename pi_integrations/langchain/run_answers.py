@@ -70,7 +70,16 @@ def _is_context(reader: ExchangeReader, name: str, value: Any) -> bool:
 
 
 def _is_same(first: Any, second: Any) -> bool:
-    return first is second or (isinstance(first, str) and isinstance(second, str) and first == second)
+    """Whether they are one thing, or copies of ours of one; equal things of other kinds are not the same."""
+    if first is second:
+        return True
+    if isinstance(first, str) and isinstance(second, str):
+        return first == second
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(_is_same, first, second))
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(_is_same(value, second[name]) for name, value in first.items())
+    return False
 
 
 def _are_documents(outputs: Any) -> bool:

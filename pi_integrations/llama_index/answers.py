@@ -15,7 +15,7 @@ from pi_integrations.background.once import kind_of
 from pi_integrations.errors import PiUsageError
 from pi_integrations.llama_index.chat_tee import tee_chat
 from pi_integrations.llama_index.nesting import OpenAnswer
-from pi_integrations.llama_index.outcomes import Outcome, Streamed, as_it_is, outcome_of
+from pi_integrations.llama_index.outcomes import Streamed, outcome_of
 from pi_integrations.llama_index.questions import own_tags
 from pi_integrations.llama_index.tee import Finish, Text, atee, tee
 from pi_integrations.llama_index.turns import QUESTION_FIELDS
@@ -92,25 +92,18 @@ class AnswerWatch:
     def answered(self, answer: OpenAnswer, result: Any) -> None:
         """Submits the answer in `result`, or makes its stream submit it when it has been read.
 
-        A result without an answer in it, such as a workflow's number, is passed over. One that is all there is read
-        later, on the scorer's thread.
+        A result without an answer in it, such as a workflow's number, is passed over. What is in it is taken now, and
+        the rest left to the scorer's thread.
         """
-        whole = as_it_is(result)
-        if whole is None:
-            self._read(answer, result)
-        else:
-            self._scorer.defer(self._read, answer, whole)
-
-    def _read(self, answer: OpenAnswer, result: Any) -> None:
         with self.guarded:
             outcome = outcome_of(result)
             if outcome is None:
                 return
-            self._tally.add("answers")
-            try:
-                self._take(answer, outcome)
-            except Exception as error:  # noqa: BLE001 (never into the application)
-                self._fail(error)
+            if outcome.stream is None:
+                self._scorer.defer(self._take, answer, outcome.text, outcome.contexts)
+            else:
+                self._tally.add("answers")
+                self._tee(answer, outcome.stream, outcome.contexts)
 
     def failed(self, error: BaseException | None) -> None:
         """An answer ended with `error`; one that was cancelled is incomplete."""
@@ -124,20 +117,30 @@ class AnswerWatch:
         self._tally.add("answers")
         self._tally.add("incomplete")
 
-    def _take(self, answer: OpenAnswer, outcome: Outcome) -> None:
-        # A stream must not be kept alive by what waits for its end.
-        contexts = outcome.contexts
+    def _take(self, answer: OpenAnswer, text: str | None, contexts: list[str]) -> None:
+        self._tally.add("answers")
+        self._finish(answer, text, contexts)
 
+    def _tee(self, answer: OpenAnswer, stream: Streamed, contexts: list[str]) -> None:
+        # A stream must not be kept alive by what waits for its end.
         def finish(text: Text) -> None:
             try:
-                self._submit(answer, text(), contexts)
+                self._scorer.defer(self._finish, answer, text(), contexts)
             except Exception as error:  # noqa: BLE001 (never into the application)
                 self._fail(error)
 
-        if outcome.stream is None:
-            finish(lambda: outcome.text)
-        else:
-            _tee(outcome.stream, finish)
+        try:
+            _tee(stream, finish)
+        except Exception as error:  # noqa: BLE001 (never into the application)
+            self._fail(error)
+
+    def _finish(self, answer: OpenAnswer, text: str | None, contexts: list[str]) -> None:
+        try:
+            self._submit(answer, text, contexts)
+        except BaseException as error:
+            self._fail(error)
+            if not isinstance(error, Exception):
+                raise
 
     def _submit(self, answer: OpenAnswer, text: str | None, contexts: list[str]) -> None:
         if not text:
@@ -161,7 +164,7 @@ class AnswerWatch:
         )
         self._tally.add("submitted")
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         self._tally.add("errors")
         self._warn(kind_of(error), f"An answer was not scored: {type(error).__name__}: {error}", error)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from llama_index.core.agent.workflow import AgentOutput
@@ -18,12 +17,12 @@ from llama_index.core.base.response.schema import (
     StreamingResponse,
 )
 from llama_index.core.chat_engine.types import AgentChatResponse, StreamingAgentChatResponse
-from llama_index.core.schema import NodeWithScore
+from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.core.workflow import StopEvent
 
 from pi_integrations.llama_index.responses import contexts_of, ready_text
 
-__all__ = ["ANSWER_FIELDS", "Outcome", "Streamed", "as_it_is", "outcome_of"]
+__all__ = ["ANSWER_FIELDS", "Outcome", "Streamed", "outcome_of"]
 
 Streamed = StreamingResponse | AsyncStreamingResponse | StreamingAgentChatResponse
 
@@ -49,16 +48,13 @@ class Outcome:
     stream: Streamed | None = None
 
 
-def as_it_is(result: Any) -> Any:
-    """`result` to read later, whatever the application does to it until then; None when a stream may be in it."""
-    if type(result) is StopEvent:
-        result = result.result
-    copied = _COPIES.get(type(result))
-    return None if copied is None else copied(result)
-
-
 def outcome_of(result: Any) -> Outcome | None:
     """The answer in `result`; None when it holds none, such as a number or a report of a workflow."""
+    # The two that come most by their class: asking pydantic's classes for instances takes longer than all of this.
+    if type(result) is Response:
+        return Outcome(result.response, _passages(result.source_nodes))
+    if type(result) is StopEvent and type(result.result) is AgentOutput:
+        return _agent(result.result)
     if isinstance(result, StopEvent):
         result = _stopped(result)
     if isinstance(result, Response | PydanticResponse | StreamingResponse | AsyncStreamingResponse):
@@ -68,7 +64,7 @@ def outcome_of(result: Any) -> Outcome | None:
     if isinstance(result, AgentChatResponse | StreamingAgentChatResponse):
         return _chatted(result)
     if isinstance(result, AgentOutput):
-        return Outcome(_agent_text(result), _tool_outputs(result.tool_calls))
+        return _agent(result)
     if isinstance(result, Mapping):
         return _mapped(result)
     return _plain(result)
@@ -110,6 +106,15 @@ def _chatted(response: AgentChatResponse | StreamingAgentChatResponse) -> Outcom
     return Outcome(response.response, _texts(nodes))
 
 
+def _passages(nodes: Iterable[NodeWithScore] | None) -> list[str]:
+    texts = (each.node.text if type(each.node) is TextNode else each.get_content() for each in nodes or ())
+    return [text for text in texts if text]
+
+
+def _agent(output: AgentOutput) -> Outcome:
+    return Outcome(_agent_text(output), _tool_outputs(output.tool_calls))
+
+
 def _agent_text(output: AgentOutput) -> str | None:
     if output.response.content or output.structured_response is None:
         return output.response.content
@@ -129,17 +134,3 @@ def _tool_outputs(calls: Iterable[Any]) -> list[str]:
 def _texts(items: Iterable[Any]) -> list[str]:
     texts = (item.get_content() if isinstance(item, NodeWithScore) else item for item in items)
     return [text for text in texts if isinstance(text, str) and text]
-
-
-def _copied(response: Response) -> Response:
-    return Response(response.response, list(response.source_nodes or ()))
-
-
-# By class: asking one of pydantic's classes whether something is an instance takes longer than all of this.
-_COPIES: dict[type, Callable[[Any], Any]] = {
-    str: str,
-    Response: _copied,
-    AgentChatResponse: replace,
-    AgentOutput: lambda output: output,
-    ChatMessage: copy,
-}

@@ -89,7 +89,8 @@ def _started(event: StartEvent | None) -> tuple[str | None, list[tuple[str, str]
     fields = _fields(event)
     # An agent's start event holds other texts: settings.
     question = text_of(fields.get("user_msg")) if _starts_agent(type(event)) else _question(fields)
-    messages = [each for each in fields.get("chat_history") or () if isinstance(each, ChatMessage)]
+    given = fields["chat_history"] if "chat_history" in fields else getattr(event, "chat_history", None)
+    messages = [each for each in given or () if isinstance(each, ChatMessage)]
     if question is None and messages:
         return split_question(messages)
     return question, turns_of(messages) if messages else None

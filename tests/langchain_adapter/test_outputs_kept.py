@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import threading
+from collections import UserDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, interrupt
 from live_models import ANSWER, calls_tool, look_up, says
 from questions import POLITE
+from typing_extensions import TypedDict
 
 from pi_integrations import AsyncPiClient
 from pi_integrations.background import BackgroundScorer, MemorySink
@@ -30,10 +37,10 @@ def scorer(client: AsyncPiClient) -> Iterator[BackgroundScorer]:
 
 
 @contextmanager
-def nothing_read(scorer: BackgroundScorer) -> Iterator[None]:
-    """Nothing is read before the block is over."""
+def nothing_read(scorer: BackgroundScorer, *, seconds: float = 10.0) -> Iterator[None]:
+    """Nothing is read before the block is over, or the seconds are."""
     over = threading.Event()
-    scorer.defer(over.wait, 10)
+    scorer.defer(over.wait, seconds)
     try:
         yield
     finally:
@@ -100,6 +107,66 @@ def test_other_outputs_are_scored_as_they_were_returned(scorer: BackgroundScorer
     assert scored(scorer) == [(compose_llm_input("How long?", contexts=["Repairs take a week."]), ANSWER)]
 
 
+@dataclass
+class Shape:
+    """What a runnable returns, and what the application does to it."""
+
+    make: Callable[[], Any]
+    change: Callable[[Any], object]
+    contexts: tuple[str, ...] = ()
+
+
+SHAPES = {
+    "a message under another key": Shape(
+        lambda: {"output": AIMessage(ANSWER)}, lambda out: setattr(out["output"], "content", "[removed]")
+    ),
+    "a message of blocks": Shape(
+        lambda: AIMessage([{"type": "text", "text": ANSWER}]), lambda out: out.content[0].update(text="[removed]")
+    ),
+    "a state that ends in blocks": Shape(
+        lambda: {"messages": [HumanMessage("How long?"), AIMessage([{"type": "text", "text": ANSWER}])]},
+        lambda out: out["messages"][-1].content[0].update(text="[removed]"),
+    ),
+    "documents": Shape(
+        lambda: {"answer": ANSWER, "context": [Document("Repairs take a week.")]},
+        lambda out: setattr(out["context"][0], "page_content", "Rep"),
+        ("Repairs take a week.",),
+    ),
+    "a mapping in a mapping": Shape(
+        lambda: {"answer": {"text": ANSWER}},
+        lambda out: out["answer"].update(text="[removed]"),
+    ),
+    "a tuple of messages": Shape(
+        lambda: {"messages": (AIMessage(ANSWER),)}, lambda out: setattr(out["messages"][0], "content", "[removed]")
+    ),
+    "a mapping of another kind": Shape(lambda: UserDict(output=ANSWER), lambda out: out.update(output="[removed]")),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_outputs_of_every_shape_are_scored_as_they_were_returned(scorer: BackgroundScorer, shape: Shape) -> None:
+    """What can be kept is read later, what cannot is read at once."""
+    with nothing_read(scorer, seconds=0.5):
+        shape.change(RunnableLambda(lambda _: shape.make()).invoke("How long?", config(scorer)))
+    (score,) = scored(scorer)
+    assert score[0] == compose_llm_input("How long?", contexts=shape.contexts)
+    assert ANSWER in score[1]
+    assert "removed" not in score[1]
+
+
+def test_inputs_that_are_used_again_are_scored_as_they_were(scorer: BackgroundScorer) -> None:
+    """A message, a mapping, and one in a state, with the next question written into them."""
+    message, state = HumanMessage(""), {"messages": [{"role": "user", "content": ""}]}
+    nested: Any = {"input": {"content": ""}}
+    runnable = RunnableLambda(lambda _: ANSWER)
+    with nothing_read(scorer):
+        for number in range(3):
+            message.content = state["messages"][0]["content"] = nested["input"]["content"] = f"Question {number}?"
+            for inputs in ([message], state, nested):
+                runnable.invoke(inputs, config(scorer))
+    assert [asked for asked, _ in scored(scorer)] == [f"Question {number}?" for number in range(3) for _ in range(3)]
+
+
 def test_functions_of_the_applications_are_called_before_the_run_returns(scorer: BackgroundScorer) -> None:
     """On its own thread, with the outputs themselves."""
     seen: list[Any] = []
@@ -144,6 +211,80 @@ def test_a_run_of_a_hundred_thousand_steps_is_remembered_in_bounds(scorer: Backg
         handler.on_chain_end(ANSWER, run_id=inner)
     assert handler.counts() == RunCounts(runs=1, submitted=1)
     assert scored(scorer) == [("How long?", ANSWER)]
+
+
+@pytest.mark.parametrize("steps", [100, 19_000, 26_000])
+def test_work_that_outlives_a_long_run_is_no_answer(scorer: BackgroundScorer, steps: int) -> None:
+    """The run that has just ended is the last to be forgotten, however long ago it began."""
+    handler = PiScoreCallbackHandler(scorer)
+    root = uuid4()
+    handler.on_chain_start({}, "How long?", run_id=root)
+    for _ in range(steps):
+        handler.on_chain_start({}, {}, run_id=(step := uuid4()), parent_run_id=root)
+        handler.on_chain_end({}, run_id=step)
+    handler.on_chain_end(ANSWER, run_id=root)
+    assert handler.counts() == RunCounts(runs=1, submitted=1)
+    handler.on_chain_start({}, "Left behind", run_id=(left := uuid4()), parent_run_id=root)
+    handler.on_chain_end("Done.", run_id=left)
+    assert handler.counts() == RunCounts(runs=1, submitted=1)
+
+
+def test_ids_that_are_no_uuids_are_as_good(scorer: BackgroundScorer) -> None:
+    """LangChain takes them for chains."""
+    handler = PiScoreCallbackHandler(scorer)
+    handler.on_chain_start({}, "How long?", run_id="mine")  # type: ignore[arg-type]
+    handler.on_tool_start({}, "", run_id=(step := uuid4()), parent_run_id="mine")  # type: ignore[arg-type]
+    handler.on_tool_end("", run_id=step)
+    handler.on_chain_end(ANSWER, run_id="mine")  # type: ignore[arg-type]
+    assert handler.counts() == RunCounts(runs=1, submitted=1)
+    assert scorer.flush(10)
+    assert scorer.sink.scores[0].metadata["run_id"] == "mine"  # type: ignore[attr-defined]
+
+
+def test_a_graph_interrupted_and_resumed_is_read_in_order_behind_a_full_queue(scorer: BackgroundScorer) -> None:
+    """What its first run was asked is known when its second is read."""
+
+    class State(TypedDict, total=False):
+        question: str
+        answer: str
+
+    class Answer(TypedDict):
+        answer: str
+
+    def ask(state: State) -> State:
+        interrupt("Shall I?")
+        return {"answer": ANSWER}
+
+    builder = StateGraph(State, output_schema=Answer)
+    builder.add_node("ask", ask)
+    builder.add_edge(START, "ask")
+    graph = builder.compile(checkpointer=InMemorySaver())
+    handler = PiScoreCallbackHandler(scorer)
+    options: Any = {"callbacks": [handler], "configurable": {"thread_id": "1"}}
+    with nothing_read(scorer):
+        for _ in range(999):
+            scorer.defer(lambda: None)
+        graph.invoke({"question": "How long?"}, options)
+        graph.invoke(Command(resume="yes"), options)
+    assert scored(scorer) == [("How long?", ANSWER)]
+    assert handler.counts() == RunCounts(runs=2, submitted=1, unanswered=1)
+
+
+def test_a_filter_that_ends_the_process_ends_nothing(client: AsyncPiClient, caplog: pytest.LogCaptureFixture) -> None:
+    """The exchange counts as failed; the run is not open for ever, and later ones are scored."""
+
+    def names(name: str | None) -> bool:
+        if name == "bad":
+            raise SystemExit(1)
+        return True
+
+    with BackgroundScorer(RUBRIC, client=client, names=names) as scorer:
+        handler = PiScoreCallbackHandler(scorer)
+        for name in ("bad", "good"):
+            RunnableLambda(lambda _: ANSWER).invoke("How long?", {"callbacks": [handler], "run_name": name})
+        assert scorer.flush(10)
+        assert handler.counts() == RunCounts(runs=2, submitted=2)
+        assert (scorer.counts().failed, scorer.counts().scored) == (1, 1)
 
 
 def test_runs_that_were_cut_off_hold_on_to_nothing(scorer: BackgroundScorer) -> None:

@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from in_memory_engines import ANSWER, PASSAGES, query_engine
+from in_memory_engines import ANSWER, PASSAGES, Talker, query_engine
 from live_answers import ASKED, FOUND, TOLD, Watched, function_agent, says, watching
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.memory import ChatMemoryBuffer
+from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
 
 from pi_integrations import AsyncPiClient
+from pi_integrations.llama_index import AnswerCounts
 from pi_integrations.models import compose_llm_input
 
 pytestmark = pytest.mark.filterwarnings(
@@ -58,6 +60,7 @@ def test_a_response_is_scored_as_it_was_returned(watched: Watched) -> None:
     with nothing_read(watched):
         response: Any = query_engine().query(ASKED)
         response.response = "[removed]"
+        response.source_nodes[0].node.text = "[removed]"
         response.source_nodes.clear()
     assert scored(watched) == [(compose_llm_input(ASKED, contexts=PASSAGES), ANSWER)]
 
@@ -70,11 +73,48 @@ def test_a_chats_response_is_scored_as_it_was_returned(watched: Watched) -> None
     assert scored(watched) == [(compose_llm_input(ASKED, history=HISTORY), "A week.")]
 
 
-async def test_an_agents_answer_is_read_later(watched: Watched) -> None:
+async def test_an_agents_answer_is_scored_as_it_was_returned(watched: Watched) -> None:
     """With what its tools returned."""
     with nothing_read(watched):
-        await function_agent().run(ASKED)
+        output = await function_agent().run(ASKED)
+        output.response.content = "[removed]"
+        output.tool_calls.clear()
     assert scored(watched) == [(compose_llm_input(ASKED, contexts=[FOUND]), TOLD)]
+
+
+def test_answers_are_scored_in_the_order_in_which_they_ended(watched: Watched) -> None:
+    """Streamed ones among them."""
+    answers = [f"Answer {number}." for number in range(6)]
+    with nothing_read(watched):
+        for number, answer in enumerate(answers):
+            response: Any = query_engine(Talker(answer=answer), streaming=number % 2 == 1).query(ASKED)
+            str(response)
+    assert watched.counts() == AnswerCounts(answers=6, submitted=6)
+    assert {text for _, text in scored(watched)} == set(answers)
+
+
+class Remembering(StartEvent):
+    """A start event that knows the conversation."""
+
+    user_msg: str
+
+    @property
+    def chat_history(self) -> list[ChatMessage]:
+        return list(EARLIER)
+
+
+class Answering(Workflow):
+    """Ends in an answer."""
+
+    @step
+    async def answer(self, event: Remembering) -> StopEvent:
+        return StopEvent(result="A week.")
+
+
+async def test_earlier_turns_that_a_start_event_computes(watched: Watched) -> None:
+    """As those that it holds."""
+    await Answering().run(start_event=Remembering(user_msg=ASKED))
+    assert scored(watched) == [(compose_llm_input(ASKED, history=HISTORY), "A week.")]
 
 
 class Renaming(MockFunctionCallingLLM):
