@@ -6,16 +6,17 @@ reading them. What is neither is to be read at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 from langchain_core.documents import Document
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 __all__ = ["Captured"]
 
 _ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
+# What conversations consist of.
+_MESSAGES = frozenset({HumanMessage, AIMessage, ToolMessage, SystemMessage, AIMessageChunk})
 _MOST = 1_000
 
 
@@ -33,22 +34,25 @@ class Captured:
         {'messages': ['How long?', 'A week.']}
     """
 
-    __slots__ = ("_kept", "_texts", "is_whole")
+    __slots__ = ("_conversations", "_kept", "_texts", "is_whole")
 
     def __init__(self, value: Any) -> None:
         self.is_whole = True
-        self._texts: list[tuple[Any, Any, Any, Any]] = []
+        self._conversations: list[tuple[list[Any], list[Any]]] = []
+        self._texts: list[tuple[Any, Any, str, Any]] = []
         self._kept = [value]
         if type(value) is not str:
             self._keep(value, self._kept, 0)
 
     def read(self) -> Any:
         """The value as it was."""
+        for messages, contents in self._conversations:
+            self._texts.extend((messages, place, "content", content) for place, content in enumerate(contents))
         for holder, place, name, text in self._texts:
             thing = holder[place]
             if getattr(thing, name) != text:
                 holder[place] = thing.model_copy(update={name: text})
-        self._texts = []
+        self._conversations, self._texts = [], []
         return self._kept[0]
 
     def _keep(self, value: Any, holder: Any, place: Any) -> None:
@@ -56,32 +60,25 @@ class Captured:
         kind: Any = type(value)
         if kind is dict and len(value) <= _MOST:
             holder[place] = kept = value.copy()
-            self._keep_parts(kept, value.items())
+            for name, part in value.items():
+                if type(part) not in _ATOMS:
+                    self._keep(part, kept, name)
         elif kind is list and len(value) <= _MOST:
             holder[place] = kept = value.copy()
-            self._keep_parts(kept, enumerate(value))
+            if _MESSAGES.issuperset(map(type, kept)):  # without a call for each
+                self._conversations.append((kept, [_content(message.content) for message in kept]))
+                return
+            for number, part in enumerate(value):
+                if type(part) not in _ATOMS:
+                    self._keep(part, kept, number)
         elif kind is tuple:
             self.is_whole = self.is_whole and _ATOMS.issuperset(map(type, value))
         elif (name := _text_of(kind)) is not None:
-            text = getattr(value, name)
-            self._texts.append((holder, place, name, text if type(text) is str else _blocks(text)))
+            self._texts.append((holder, place, name, _content(getattr(value, name))))
         elif isinstance(value, dict) and kind is not dict:
             self._keep(dict(value), holder, place)
         elif not isinstance(value, str) and kind not in _ATOMS:
             self.is_whole = False
-
-    def _keep_parts(self, holder: Any, parts: Iterable[tuple[Any, Any]]) -> None:
-        for place, part in parts:
-            kind: Any = type(part)
-            if kind in _ATOMS:
-                continue
-            # Messages, the most frequent parts, without a call for each.
-            name = _text_of(kind)
-            text = None if name is None else getattr(part, name)
-            if type(text) is str:
-                self._texts.append((holder, place, name, text))
-            else:
-                self._keep(part, holder, place)
 
 
 @lru_cache(maxsize=4096)
@@ -92,5 +89,7 @@ def _text_of(kind: Any) -> str | None:
     return "page_content" if issubclass(kind, Document) else None
 
 
-def _blocks(content: Any) -> Any:
+def _content(content: Any) -> Any:
+    if type(content) is str:
+        return content
     return [dict(block) if isinstance(block, dict) else block for block in content]
