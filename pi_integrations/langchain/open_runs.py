@@ -88,7 +88,7 @@ class OpenRuns:
         self._answers: OrderedDict[Any, OpenRun] = OrderedDict()
         self._known: dict[Any, OpenRun] = {}
         self._ended: dict[Any, None] = {}
-        self._untidy = 2 * _REMEMBERED
+        self._untidy = self._crowded = 2 * _REMEMBERED
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -114,7 +114,7 @@ class OpenRuns:
             around.has_steps = True
             self._known[number] = around
         else:
-            self._known[number] = _APART
+            self._set_apart(number)
         if len(self._ended) > self._untidy:  # nothing has ended for long
             self._tidy()
         return True
@@ -149,7 +149,12 @@ class OpenRuns:
 
     def set_apart(self, run_id: UUID) -> None:
         """Makes a run known that makes no answer, and with it all that happens inside."""
-        self._known[_number(run_id)] = _APART
+        self._set_apart(_number(run_id))
+
+    def _set_apart(self, number: Any) -> None:
+        self._known[number] = _APART
+        if len(self._known) > self._crowded:  # some, such as cancelled tools, never end
+            self._tidy()
 
     def around(self, run_id: UUID) -> OpenRun | None:
         """The open run that `run_id` is, or belongs to."""
@@ -193,3 +198,4 @@ class OpenRuns:
         for number in stale[:-_REMEMBERED]:
             self._known.pop(number, None)
         self._untidy = len(self._ended) + _REMEMBERED
+        self._crowded = len(self._known) + _REMEMBERED

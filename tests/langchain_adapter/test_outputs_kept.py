@@ -213,6 +213,15 @@ def test_a_run_of_a_hundred_thousand_steps_is_remembered_in_bounds(scorer: Backg
     assert scored(scorer) == [("How long?", ANSWER)]
 
 
+def test_tools_that_never_end_are_remembered_in_bounds(scorer: BackgroundScorer) -> None:
+    """As of some versions of LangChain, when they are cancelled."""
+    handler = PiScoreCallbackHandler(scorer)
+    for _ in range(50_000):
+        handler.on_tool_start({}, "", run_id=uuid4())
+    assert handler._runs.remembered <= 30_000
+    assert handler.counts() == RunCounts()
+
+
 @pytest.mark.parametrize("steps", [100, 19_000, 26_000])
 def test_work_that_outlives_a_long_run_is_no_answer(scorer: BackgroundScorer, steps: int) -> None:
     """The run that has just ended is the last to be forgotten, however long ago it began."""
