@@ -235,6 +235,7 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
                 run.inputs = Captured(details["inputs"])
             if is_model:
                 outputs = model_output(outputs)
+            run.documents = [getattr(each, "page_content", each) for each in run.documents]
             if self._is_at_once:
                 self._finish(run, outputs)
                 return

@@ -1,8 +1,8 @@
 """The runs of an application that have begun and not ended: which belong to an answer that is being made.
 
 This happens on the application's own time, many times in every run, each time after the framework has had the
-processor's caches to itself. So ids go by their numbers, for hashing a `UUID` is a call of Python code; one dict holds
-everything; every step in it is a single operation, so that no lock is needed; and tidying up is left for later.
+processor's caches to itself. So ids go by their numbers, for hashing a `UUID` is a call of Python code; two dicts hold
+everything; every step in them is a single operation, so that no lock is needed; and tidying up is left for later.
 """
 
 from __future__ import annotations

@@ -14,11 +14,11 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
-from live_models import ANSWER, calls_tool, look_up, says
+from live_models import ANSWER, TwoPassages, calls_tool, look_up, says
 from questions import POLITE
 from typing_extensions import TypedDict
 
@@ -152,6 +152,22 @@ def test_outputs_of_every_shape_are_scored_as_they_were_returned(scorer: Backgro
     assert score[0] == compose_llm_input("How long?", contexts=shape.contexts)
     assert ANSWER in score[1]
     assert "removed" not in score[1]
+
+
+def test_what_a_retriever_found_is_scored_as_it_was(scorer: BackgroundScorer) -> None:
+    """Though it is in no outputs, and the application still has it."""
+    found: list[Document] = []
+
+    def answer(asked: str, config: RunnableConfig) -> str:
+        found.extend(TwoPassages().invoke(asked, config))
+        return ANSWER
+
+    with nothing_read(scorer):
+        RunnableLambda(answer).invoke("How long?", config(scorer))
+        for document in found:
+            document.page_content = "[removed]"
+    passages = ["Repairs take a week.", "We sell shoes."]
+    assert scored(scorer) == [(compose_llm_input("How long?", contexts=passages), ANSWER)]
 
 
 def test_inputs_that_are_used_again_are_scored_as_they_were(scorer: BackgroundScorer) -> None:
