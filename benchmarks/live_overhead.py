@@ -1,6 +1,7 @@
 """What scoring live traffic costs the application: time on its own path, latency, and memory.
 
     python benchmarks/live_overhead.py [--runs 300] [--rounds 3] [--memory-runs 10000] [--seconds 15] [--full]
+        [--only path|rate|memory]
 
 The engine runs in another process, with the scripted judge. Times are taken of runs one after the other, when scoring
 competes for the interpreter, and of runs at 5,000 a minute, when the processor has forgotten our code between two of
@@ -425,16 +426,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory-runs", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=15.0, help="seconds at 5,000 runs a minute")
-    parser.add_argument("--only-path", action="store_true", help="the latencies alone")
+    parser.add_argument("--only", choices=["path", "rate", "memory"], help="one part alone; path: the latencies")
     parser.add_argument("--full", action="store_true", help="a whole minute, and 100,000 runs for memory")
     options = parser.parse_args()
     os.environ["LANGSMITH_TRACING"] = "false"
     with engine() as url:
-        print_on_path(url, options.runs, options.rounds)
-        if options.only_path:
-            return
-        at_rate(url, 60.0 if options.full else options.seconds)
-        memory(url, 100_000 if options.full else options.memory_runs)
+        if options.only in (None, "path"):
+            print_on_path(url, options.runs, options.rounds)
+        if options.only in (None, "rate"):
+            at_rate(url, 60.0 if options.full else options.seconds)
+        if options.only in (None, "memory"):
+            memory(url, 100_000 if options.full else options.memory_runs)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from llama_index.core.chat_engine.types import AgentChatResponse, StreamingAgent
 from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.core.workflow import StopEvent
 
+from pi_integrations.llama_index.events import fields_of, result_of
 from pi_integrations.llama_index.responses import contexts_of, ready_text
 
 __all__ = ["ANSWER_FIELDS", "Outcome", "Streamed", "outcome_of"]
@@ -33,7 +34,7 @@ _CONTEXT_FIELDS = ("source_nodes", "contexts")
 _HANDOFF = "handoff"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """An answer.
 
@@ -53,10 +54,10 @@ def outcome_of(result: Any) -> Outcome | None:
     # The two that come most by their class: asking pydantic's classes for instances takes longer than all of this.
     if type(result) is Response:
         return Outcome(result.response, _passages(result.source_nodes))
-    if type(result) is StopEvent and type(result.result) is AgentOutput:
-        return _agent(result.result)
     if isinstance(result, StopEvent):
         result = _stopped(result)
+    if type(result) is AgentOutput:
+        return _agent(result)
     if isinstance(result, Response | PydanticResponse | StreamingResponse | AsyncStreamingResponse):
         text = ready_text(result)
         is_open = text is None and isinstance(result, StreamingResponse | AsyncStreamingResponse)
@@ -82,10 +83,8 @@ def _plain(result: Any) -> Outcome | None:
 
 def _stopped(event: StopEvent) -> Any:
     """What the workflow's caller is given; of a stop event of the application's own, its fields."""
-    result = event.result
-    if result is not None and result is not event:
-        return result
-    return {**{name: getattr(event, name) for name in type(event).model_fields}, **dict(event.items())}
+    result = result_of(event)
+    return fields_of(event) if result is None or result is event else result
 
 
 def _mapped(result: Mapping[str, Any]) -> Outcome | None:
@@ -116,18 +115,18 @@ def _agent(output: AgentOutput) -> Outcome:
 
 
 def _agent_text(output: AgentOutput) -> str | None:
-    if output.response.content or output.structured_response is None:
-        return output.response.content
+    text = output.response.content
+    if text or output.structured_response is None:
+        return text
     return json.dumps(output.structured_response, ensure_ascii=False, default=str)
 
 
 def _tool_outputs(calls: Iterable[Any]) -> list[str]:
     """What the agent was told by its tools, in order, failures included; handoffs to other agents are no output."""
     return [
-        call.tool_output.content
+        text
         for call in calls
-        if isinstance(call, ToolCallResult) and call.tool_name != _HANDOFF
-        if call.tool_output.content
+        if isinstance(call, ToolCallResult) and call.tool_name != _HANDOFF and (text := call.tool_output.content)
     ]
 
 

@@ -15,11 +15,13 @@ from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.workflow import StartEvent, Workflow
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 
+from pi_integrations.llama_index.events import fields_of
 from pi_integrations.llama_index.nesting import OpenAnswer
 from pi_integrations.llama_index.turns import MODEL_CALLS, QUESTION_FIELDS, split_question, text_of, turns_of
 
 __all__ = ["Role", "begun", "own_tags", "role_of"]
 
+_MOST = 4096
 _Asked = tuple[str | None, list[tuple[str, str]] | tuple[()] | None]
 
 
@@ -40,11 +42,18 @@ class Role:
         return span_id[len(type(instance).__name__) + 1 :].partition("-")[0] in self.methods
 
 
-# Asked for every span of an application, most of them of other kinds.
-@lru_cache(maxsize=4096)
-def role_of(kind: Any) -> Role | None:
-    """What spans of instances of `kind` tell; None when that is nothing."""
-    return next((role for base, role in _ROLES.items() if issubclass(kind, base)), None)
+class _Roles(dict[type, Role | None]):
+    """`role_of` by class: asked for every span of an application, most of them of classes that tell nothing."""
+
+    def __missing__(self, kind: type) -> Role | None:
+        if len(self) >= _MOST:
+            self.clear()
+        self[kind] = role = next((role for base, role in _ROLES.items() if issubclass(kind, base)), None)
+        return role
+
+
+role_of: Callable[[type], Role | None] = _Roles().__getitem__
+"""What spans of instances of a class tell; None when that is nothing."""
 
 
 def begun(role: Role, span_id: str, instance: Any, arguments: Mapping[str, Any]) -> OpenAnswer:
@@ -86,11 +95,11 @@ def _run(arguments: Mapping[str, Any]) -> _Asked:
 def _started(event: StartEvent | None) -> tuple[str | None, list[tuple[str, str]] | None]:
     if event is None:
         return None, None
-    fields = _fields(event)
+    fields = fields_of(event)
     # An agent's start event holds other texts: settings.
     question = text_of(fields.get("user_msg")) if _starts_agent(type(event)) else _question(fields)
     given = fields["chat_history"] if "chat_history" in fields else getattr(event, "chat_history", None)
-    messages = [each for each in given or () if isinstance(each, ChatMessage)]
+    messages = [each for each in given if isinstance(each, ChatMessage)] if given else None
     if question is None and messages:
         return split_question(messages)
     return question, turns_of(messages) if messages else None
@@ -99,15 +108,6 @@ def _started(event: StartEvent | None) -> tuple[str | None, list[tuple[str, str]
 @lru_cache(maxsize=4096)
 def _starts_agent(kind: Any) -> bool:
     return issubclass(kind, AgentWorkflowStartEvent)
-
-
-def _fields(event: StartEvent) -> dict[str, Any]:
-    return {**{name: getattr(event, name) for name in _declared(type(event))}, **dict(event.items())}
-
-
-@lru_cache(maxsize=4096)
-def _declared(kind: Any) -> tuple[str, ...]:
-    return tuple(kind.model_fields)
 
 
 def _question(fields: Mapping[str, Any]) -> str | None:
