@@ -1,8 +1,9 @@
 """The local judge beside one prompt per question: tokens, wall time, and how far scores move.
 
-Run `python benchmarks/local_judge.py`. Builds a random llama of some 60 million parameters and its tokenizer, and
-downloads nothing. Takes about two minutes on two cores, of which it uses half by default: threads that share their
-cores with other work wait for each other at every step, and the way with more steps looks slow for no fault of its own.
+Run `python benchmarks/local_judge.py [--device cuda]`. Builds a random llama of some 60 million parameters, on a GPU of
+1.2 billion, and its tokenizer, and downloads nothing. Takes about two minutes on two cores, of which it uses half by
+default: threads that share their cores with other work wait for each other at every step, and the way with more steps
+looks slow for no fault of its own. On a GPU also: exchanges a second by precision and `max_batch_tokens`.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 from pi_integrations.engine.judges import Exchange
 from pi_integrations.engine.judges.local import LocalJudge
 from pi_integrations.engine.judges.local.answers import find_answer_tokens
-from pi_integrations.engine.judges.local.loading import Dtype, load_tokenizer
+from pi_integrations.engine.judges.local.loading import Device, Dtype, load_tokenizer
 from pi_integrations.engine.judges.local.prefix_scoring import PrefixScorer, Prompt
 from pi_integrations.engine.judges.local.prompt_tokens import PromptEncoder
+from pi_integrations.engine.judges.local.reader import BATCH_TOKENS
 
 EXCHANGE_TOKENS = 800
 QUESTIONS = [
@@ -44,6 +46,27 @@ QUESTIONS = [
     "Does the answer name the order that the customer asked about?",
     "Would a careful colleague send this answer unchanged?",
 ]
+CPU_SHAPE = {
+    "vocab_size": 4096,
+    "hidden_size": 768,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 12,
+    "initializer_range": 0.05,
+}
+# As Llama 3.2 1B is; its vocabulary too, since that is a fifth of it.
+GPU_SHAPE = {
+    "vocab_size": 128_256,
+    "hidden_size": 2048,
+    "intermediate_size": 8192,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "initializer_range": 0.02,
+    "tie_word_embeddings": True,
+}
+SHAPES: dict[str, dict[str, Any]] = {"cpu": CPU_SHAPE, "cuda": GPU_SHAPE}
 SENTENCES = [
     "Yes No yes no YES NO.",
     "The customer writes that the parcel has not arrived and asks what happens next.",
@@ -58,19 +81,23 @@ def main() -> None:
     """Prints the tables."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--runs", type=int, default=2, help="timed runs of each whole prompt")
+    arguments.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     arguments.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 1) // 2), help="torch threads")
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
-        parameters = build_model(Path(folder))
-        print(f"random llama, {parameters / 1e6:.1f} M parameters; {describe_machine(options.threads)}")
-        speed(Path(folder), options.runs)
-        asyncio.run(spread(Path(folder)))
+        parameters = build_model(Path(folder), SHAPES[options.device])
+        machine = describe_machine(options.threads, options.device)
+        print(f"random llama, {parameters / 1e6:,.1f} M parameters; {machine}")
+        speed(Path(folder), options.runs, options.device)
+        asyncio.run(spread(Path(folder), options.device))
+        if options.device == "cuda":
+            asyncio.run(throughput(Path(folder)))
 
 
-def build_model(folder: Path) -> int:
+def build_model(folder: Path, shape: dict[str, int]) -> int:
     """Saves a random llama and a byte-level tokenizer; returns the number of parameters."""
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -80,14 +107,8 @@ def build_model(folder: Path) -> int:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", pad_token="<pad>")
     tokenizer.save_pretrained(folder)
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=768,
-        intermediate_size=2048,
-        num_hidden_layers=8,
-        num_attention_heads=12,
-        num_key_value_heads=12,
+        **shape,
         max_position_embeddings=4096,
-        initializer_range=0.05,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
@@ -97,11 +118,10 @@ def build_model(folder: Path) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def describe_machine(threads: int) -> str:
+def describe_machine(threads: int, device: str) -> str:
     """Processor, threads and versions."""
-    return (
-        f"{platform.machine()}, {threads} threads, torch {torch.__version__}, transformers {transformers.__version__}"
-    )
+    where = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {threads} threads"
+    return f"{where}, torch {torch.__version__}, transformers {transformers.__version__}"
 
 
 def exchange_of(tokens: int, encoder: PromptEncoder, seed: int = 0) -> Exchange:
@@ -112,11 +132,11 @@ def exchange_of(tokens: int, encoder: PromptEncoder, seed: int = 0) -> Exchange:
     return Exchange(SENTENCES[1], output)
 
 
-def speed(folder: Path, runs: int) -> None:
+def speed(folder: Path, runs: int, device: str) -> None:
     """Prints shared prefix beside one prompt per question: the same model, the same tokens, taking turns."""
     tokenizer = load_tokenizer(folder)
-    encoder, model = PromptEncoder(tokenizer), AutoModelForCausalLM.from_pretrained(folder).eval()
-    scorer = PrefixScorer(model, find_answer_tokens(tokenizer), max_batch_tokens=2048)
+    encoder, model = PromptEncoder(tokenizer), AutoModelForCausalLM.from_pretrained(folder).eval().to(device)
+    scorer = PrefixScorer(model, find_answer_tokens(tokenizer), max_batch_tokens=BATCH_TOKENS[device])
     instructions = len(encoder.prefix(Exchange("", "")))
     exchange = exchange_of(EXCHANGE_TOKENS + instructions, encoder)
     prompt = Prompt(encoder.prefix(exchange), tuple(encoder.suffix(question) for question in QUESTIONS))
@@ -172,19 +192,20 @@ def speed_row(name: str, tokens: int, readings: list[list[float]]) -> list[str]:
 @torch.inference_mode()
 def read_in_full(model: Any, prompt: list[int]) -> torch.Tensor:
     """The logits after the prompt, read with no cache."""
-    logits: torch.Tensor = model(torch.tensor([prompt]), use_cache=False, logits_to_keep=1).logits
-    return logits
+    ids = torch.tensor([prompt], device=model.device)
+    logits: torch.Tensor = model(ids, use_cache=False, logits_to_keep=1).logits
+    return logits.cpu()
 
 
-async def spread(folder: Path) -> None:
+async def spread(folder: Path, device: Device) -> None:
     """Prints how far scores move with question order and batch mates in float32, and from float32 to bfloat16."""
     encoder = PromptEncoder(load_tokenizer(folder))
     exchanges = [exchange_of(tokens, encoder, seed) for seed, tokens in enumerate((210, 240, 250, 700, 230))]
-    alone = await answers(folder, "float32", exchanges, together=False)
-    backwards = await answers(folder, "float32", exchanges, together=False, questions=QUESTIONS[::-1])
-    single = await answers(folder, "float32", exchanges[:1], together=False, one_by_one=True)
-    together = await answers(folder, "float32", exchanges, together=True)
-    half = await answers(folder, "bfloat16", exchanges, together=True)
+    alone = await answers(folder, device, "float32", exchanges, together=False)
+    backwards = await answers(folder, device, "float32", exchanges, together=False, questions=QUESTIONS[::-1])
+    single = await answers(folder, device, "float32", exchanges[:1], together=False, one_by_one=True)
+    together = await answers(folder, device, "float32", exchanges, together=True)
+    half = await answers(folder, device, "bfloat16", exchanges, together=True)
     print_table(
         "P(yes) of 10 questions on 5 exchanges, prompts of 210 to 700 tokens, beside float32 one exchange at a time",
         ["reading", "largest difference", "mean difference", "aim"],
@@ -201,6 +222,7 @@ async def spread(folder: Path) -> None:
 
 async def answers(
     folder: Path,
+    device: Device,
     dtype: Dtype,
     exchanges: list[Exchange],
     *,
@@ -209,7 +231,7 @@ async def answers(
     one_by_one: bool = False,
 ) -> list[list[float]]:
     """The judge's scores, a row per exchange."""
-    judge = LocalJudge(folder, device="cpu", dtype=dtype, max_wait_ms=20)
+    judge = LocalJudge(folder, device=device, dtype=dtype, max_wait_ms=20)
     calls = [[question] for question in questions] if one_by_one else [questions]
     try:
         rows = [[judge.answer(exchange, call) for call in calls] for exchange in exchanges]
@@ -227,6 +249,35 @@ def difference_row(name: str, first: list[list[float]], second: list[list[float]
     pairs = [pair for left, right in zip(first, second, strict=True) for pair in zip(left, right, strict=True)]
     gaps = [abs(a - b) for a, b in pairs]
     return [name, f"{max(gaps):.1e}", f"{statistics.mean(gaps):.1e}", aim]
+
+
+async def throughput(folder: Path, count: int = 256) -> None:
+    """Prints how many exchanges a second are answered when `count` come at once, and the GPU memory that takes."""
+    encoder = PromptEncoder(load_tokenizer(folder))
+    lengths = [exchange_of(tokens, encoder) for tokens in range(300, 1100, 100)]
+    exchanges = [Exchange(f"Number {n}. {lengths[n % 8].llm_input}", lengths[n % 8].llm_output) for n in range(count)]
+    rows = []
+    settings: list[tuple[Dtype, int]] = [("float32", 16384)]
+    settings += [("bfloat16", tokens) for tokens in (1024, 2048, 4096, 8192, 16384, 32768, 65536)]
+    for dtype, budget in settings:
+        judge = LocalJudge(folder, device="cuda", dtype=dtype, max_batch_tokens=budget)
+        await judge.answer(exchanges[0], QUESTIONS)
+        torch.cuda.reset_peak_memory_stats()
+        seconds = []
+        for _ in range(3):
+            begin = time.perf_counter()
+            verdicts = await asyncio.gather(*(judge.answer(exchange, QUESTIONS) for exchange in exchanges))
+            seconds.append(time.perf_counter() - begin)
+        await judge.aclose()
+        assert all(verdict.score is not None for answer in verdicts for verdict in answer)
+        tokens = sum(answer[0].usage.input_tokens or 0 for answer in verdicts if answer[0].usage)
+        took, peak = statistics.median(seconds), torch.cuda.max_memory_allocated() / 2**30
+        rows.append([dtype, f"{budget:,}", f"{count / took:,.0f}", f"{tokens / took:,.0f}", f"{peak:.1f}"])
+    print_table(
+        f"{count} exchanges at once, prompts of 300 to 1,000 tokens and {len(QUESTIONS)} questions each, median of 3",
+        ["precision", "max_batch_tokens", "exchanges/s", "tokens/s", "peak GiB"],
+        rows,
+    )
 
 
 if __name__ == "__main__":

@@ -52,13 +52,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     return make
 
 
+ON_CUDA = [pytest.mark.slow, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=ON_CUDA)])
+def device(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-async def make_judge() -> AsyncIterator[Make]:
-    """Makes judges on the CPU and closes them."""
+async def make_judge(device: str) -> AsyncIterator[Make]:
+    """Makes judges and closes them."""
     judges: list[LocalJudge] = []
 
     def make(path: Path | str, **options: Any) -> LocalJudge:
-        judges.append(LocalJudge(path, **{"device": "cpu", **options}))
+        judges.append(LocalJudge(path, **{"device": device, **options}))
         return judges[-1]
 
     yield make
@@ -149,11 +157,11 @@ async def test_same_score_alone_in_any_order_and_beside_other_exchanges(folder: 
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mistral", "gemma2"])
-def test_one_padded_batch_of_very_unlike_lengths_changes_no_score(family: str, folder: Folder) -> None:
+def test_one_padded_batch_of_very_unlike_lengths_changes_no_score(family: str, folder: Folder, device: str) -> None:
     """Rows of 3 to 200 tokens with 1 to 4 questions, read as one batch and one by one."""
     path = folder(family)
     tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModelForCausalLM.from_pretrained(path).eval()
-    scorer = PrefixScorer(model, find_answer_tokens(tokenizer), max_batch_tokens=4096)
+    scorer = PrefixScorer(model.to(device), find_answer_tokens(tokenizer), max_batch_tokens=4096)
     body = tokenizer.encode("We look into your order today; please write to us again. " * 20)
     suffixes = [tuple(tokenizer.encode(question)) for question in QUESTIONS]
     prompts = [Prompt(tuple(body[:size]), tuple(suffixes[: n + 1])) for n, size in enumerate((3, 200, 17, 90))]
@@ -709,6 +717,25 @@ async def test_out_of_memory_in_a_batch_is_tried_one_by_one_and_alone_is_unscore
     first, second, third = small.read([fits, does_not, fits])
     assert first == third == loaded.scorer.score([fits])[0]
     assert "27 tokens" in str(second)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_batch_that_does_not_fit_the_gpu_is_read_one_by_one(folder: Folder) -> None:
+    """64 exchanges of 2,000 tokens with room for a few of them: each gets the score it gets alone."""
+    loaded = reader.load_reader(folder(), device="cuda", dtype="float32", max_batch_tokens=None, max_input_tokens=None)
+    prompts = [Prompt((5, 6, 7, 8) * 500, ((9, 10 + number), (11, 12))) for number in range(64)]
+    alone = [loaded.read([prompt])[0] for prompt in prompts]
+    torch.cuda.empty_cache()
+    room = torch.cuda.memory_reserved() + 2**29  # one takes 160 MiB, all of them 9 GiB
+    torch.cuda.set_per_process_memory_fraction(room / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        with pytest.raises(torch.OutOfMemoryError):
+            loaded.scorer.score(prompts)
+        for one, scores in zip(loaded.read(prompts), alone, strict=True):
+            assert one == pytest.approx(scores, abs=1e-4)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 @pytest.mark.parametrize(
