@@ -264,7 +264,7 @@ def test_engine_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPat
         EngineSettings.from_env()
 
 
-@pytest.mark.parametrize("judge", ["gpt-4", "chat:", "local:", "", 3, object()], ids=repr)
+@pytest.mark.parametrize("judge", ["gpt-4", "chat:", "local:", "", 3, object], ids=repr)
 def test_an_unknown_judge_is_refused_with_the_choices(judge: Any) -> None:
     """Where it is given, not at the first request."""
     with pytest.raises(PiUsageError, match="baseline"):
