@@ -130,6 +130,41 @@ def test_text_that_is_no_string_fails_without_raising(client: AsyncPiClient, cap
     assert "llm_output is a NoneType" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"contexts": [None]},
+        {"history": [("user", None)]},
+        {"history": ["Hello?"]},
+        {"system_prompt": 7},
+        {"reference": ["A week."]},
+        {"name": ["support"]},
+        {"tags": ["beta", 1]},
+        {"tags": "beta"},
+        {"tags": 7},
+    ],
+    ids=repr,
+)
+def test_what_is_something_else_than_it_should_be_fails_by_name(
+    client: AsyncPiClient, caplog: pytest.LogCaptureFixture, other: dict[str, Any]
+) -> None:
+    """Rather than being scored as the text that Python writes for it."""
+    with BackgroundScorer(RUBRIC, client=client) as scorer:
+        scorer.submit(llm_input="Hello?", llm_output="Good day", **other)
+        assert scorer.flush(10)
+        assert scorer.counts() == ScorerCounts(submitted=1, failed=1)
+    assert next(iter(other)) in caplog.text
+
+
+def test_tags_may_come_one_by_one(client: AsyncPiClient) -> None:
+    """A generator is read once, for the filter and for the sink."""
+    sink = MemorySink()
+    with BackgroundScorer(RUBRIC, client=client, sink=sink, tags=["beta"]) as scorer:
+        scorer.submit(llm_input="Hello?", llm_output="Good day", tags=(tag for tag in ["beta", "paid"]))  # type: ignore[arg-type]
+        assert scorer.flush(10)
+    assert sink.scores[0].tags == ("beta", "paid")
+
+
 def test_a_sink_that_raises_is_counted_and_the_rest_goes_on(
     client: AsyncPiClient, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -331,6 +366,9 @@ async def _asynchronous_sink(score: BackgroundScore) -> None: ...
         ({"scoring_spec": []}, "scoring_spec"),
         ({"scoring_spec": RUBRIC, "aggregation_method": "MEDIAN"}, "aggregation_method"),
         ({"scoring_spec": RUBRIC, "sample_rate": 1.5}, "sample_rate is 1.5"),
+        ({"scoring_spec": RUBRIC, "sample_rate": "0.5"}, "sample_rate is '0.5'"),
+        ({"scoring_spec": RUBRIC, "max_queue": None}, "max_queue is None"),
+        ({"scoring_spec": RUBRIC, "exit_timeout": "5"}, "exit_timeout is '5'"),
         ({"scoring_spec": RUBRIC, "max_queue": 0}, "max_queue is 0"),
         ({"scoring_spec": RUBRIC, "max_concurrency": 0}, "max_concurrency 0"),
         ({"scoring_spec": RUBRIC, "exit_timeout": -1}, "exit_timeout is -1"),

@@ -17,6 +17,7 @@ import pytest
 
 from pi_integrations import AsyncPiClient, embedded
 from pi_integrations.background import BackgroundScore, BackgroundScorer, MemorySink, ScorerCounts
+from pi_integrations.errors import PiUsageError
 from pi_integrations.testing import ScriptedJudge
 
 RUBRIC = [{"question": "Is the answer polite?"}]
@@ -120,29 +121,34 @@ def test_a_task_may_ask_how_things_stand_and_leave_more(client: AsyncPiClient) -
         scorer.defer(ask)
         scorer.defer(seen.append, "next")
         all_there.set()
-        scorer.catch_up()
+        assert eventually(lambda: len(seen) == 3)
     assert seen == [0, "next", "later"]
 
 
-def test_more_than_may_wait_are_read_where_they_come(client: AsyncPiClient) -> None:
-    """Behind a sink that hangs nothing grows without bound, nothing is lost, and the application waits for no lock."""
+def test_more_than_may_wait_are_dropped(client: AsyncPiClient) -> None:
+    """Behind a sink that hangs nothing grows without bound, all is counted, and no filter runs where they came."""
     release = threading.Event()
+    asked: set[int] = set()
 
     def hang(score: BackgroundScore) -> None:
         release.wait(30)
 
-    seen: list[int] = []
-    with BackgroundScorer(RUBRIC, client=client, sink=hang) as scorer:
+    def all_names(name: str | None) -> bool:
+        asked.add(threading.get_ident())
+        return True
+
+    with BackgroundScorer(RUBRIC, client=client, sink=hang, max_queue=100, names=all_names) as scorer:
         scorer.submit(llm_input="Hello?", llm_output="Good day.")
         time.sleep(0.3)
-        started = time.perf_counter()
-        for _ in range(5_000):
-            scorer.defer(lambda: seen.append(threading.get_ident()))
-        assert time.perf_counter() - started < 2.0
-        assert len(seen) == 4_000
-        scorer.catch_up()
-        assert len(seen) == 5_000
+        asked.clear()
+        for _ in range(500):
+            scorer.defer(submits, scorer, "Good day.")
+        assert asked == set()
+        assert scorer.counts() == ScorerCounts(submitted=501, pending=100, dropped=401)
+        assert threading.get_ident() not in asked
         release.set()
+        assert scorer.flush(10)
+        assert scorer.counts() == ScorerCounts(submitted=501, scored=100, dropped=401)
 
 
 def test_after_close_tasks_run_at_once(client: AsyncPiClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -179,19 +185,110 @@ def test_threads_that_defer_and_ask_lose_nothing(client: AsyncPiClient) -> None:
         assert scorer.counts() == ScorerCounts(submitted=1_600, scored=1_600)
 
 
-async def test_a_task_that_hangs_holds_up_nobody_longer_than_they_wait(client: AsyncPiClient) -> None:
-    """Neither `flush` nor `aflush`, nor the counts, nor closing."""
-    release = threading.Event()
-    scorer = BackgroundScorer(RUBRIC, client=client)
-    scorer.defer(release.wait, 30)
-    await asyncio.sleep(0.2)
+class Slow:
+    """A filter of the application's: lets everything through, each after `seconds`, or when it is released."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.release = threading.Event()
+
+    def __call__(self, name: str | None) -> bool:
+        self.release.wait(self._seconds)
+        return True
+
+
+@pytest.mark.parametrize("seconds", [0.05, 30.0])
+def test_a_filter_that_is_slow_or_hangs_holds_up_nobody_longer_than_they_wait(
+    client: AsyncPiClient, seconds: float
+) -> None:
+    """Neither `flush` nor the counts, nor closing; what was not read is dropped then."""
+    slow = Slow(seconds)
+    scorer = BackgroundScorer(RUBRIC, client=client, names=slow)
+    for _ in range(100):
+        scorer.defer(submits, scorer, "Good day.")
     started = time.monotonic()
     assert not scorer.flush(0.1)
-    assert not await scorer.aflush(0.1)
-    assert scorer.counts() == ScorerCounts()
+    assert time.monotonic() - started < 1.0
+    scorer.counts()
+    assert time.monotonic() - started < 2.5
     scorer.close(0.1)
-    assert time.monotonic() - started < 6.0
-    release.set()
+    assert time.monotonic() - started < 3.5
+    slow.release.set()
+    assert eventually(lambda: scorer.counts().submitted == 100)
+    counts = scorer.counts()
+    assert counts.pending == counts.failed == 0
+    assert counts.dropped >= 40
+
+
+async def test_a_filter_that_hangs_does_not_block_the_loop(client: AsyncPiClient) -> None:
+    """While `aflush` and `aclose` wait, other tasks go on."""
+    slow = Slow(30.0)
+    scorer = BackgroundScorer(RUBRIC, client=client, names=slow)
+    for _ in range(100):
+        scorer.defer(submits, scorer, "Good day.")
+    longest, stop = 0.0, asyncio.Event()
+
+    async def tick() -> None:
+        nonlocal longest
+        while not stop.is_set():
+            started = time.monotonic()
+            await asyncio.sleep(0.005)
+            longest = max(longest, time.monotonic() - started)
+
+    ticking = asyncio.create_task(tick())
+    assert not await scorer.aflush(0.5)
+    await scorer.aclose(0.5)
+    stop.set()
+    await ticking
+    assert longest < 0.4
+    slow.release.set()
+    assert eventually(lambda: scorer.counts() == ScorerCounts(submitted=100, dropped=100))
+
+
+def test_a_filter_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
+    """Longer than `exit_timeout` says; the exchange is dropped, and that is logged."""
+    code = textwrap.dedent(
+        """
+        import time
+        from pi_integrations import embedded
+        from pi_integrations.background import BackgroundScorer
+
+        def hang(name):
+            time.sleep(1000)
+
+        client = embedded(judge="baseline").client()
+        scorer = BackgroundScorer([{"question": "Is it polite?"}], client=client, names=hang, exit_timeout=0.5)
+        scorer.defer(lambda: scorer.submit(llm_input="Hello?", llm_output="Good day."))
+        scorer.defer(lambda: scorer.submit(llm_input="Hello?", llm_output="Good day."))
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert "stopped before 1 exchanges had scores" in done.stderr
+
+
+@pytest.mark.parametrize(("timeout", "is_whole"), [(-1.0, False), (float("inf"), True), (1e12, True), (None, True)])
+async def test_any_number_is_a_timeout(client: AsyncPiClient, timeout: float | None, is_whole: bool) -> None:
+    """Below 0 is now, as for a deadline that has passed; and closing closes."""
+    for wait in (1, 2):
+        scorer = BackgroundScorer(RUBRIC, client=client)
+        scorer.defer(time.sleep, 0.3)
+        scorer.defer(submits, scorer, "Good day.")
+        assert (await scorer.aflush(timeout) if wait == 1 else scorer.flush(timeout)) == is_whole
+        scorer.defer(submits, scorer, "Good night.")
+        await scorer.aclose(timeout) if wait == 1 else scorer.close(timeout)
+        assert eventually(lambda scorer=scorer: scorer.counts().submitted == 2)
+        assert not scorer.submit(llm_input="Hello?", llm_output="Too late.")
+        assert scorer.counts().scored == (2 if is_whole else 0)
+
+
+@pytest.mark.parametrize("timeout", ["5", float("nan")])
+async def test_what_is_no_number_of_seconds_is_refused(client: AsyncPiClient, timeout: Any) -> None:
+    """By name."""
+    async with BackgroundScorer(RUBRIC, client=client) as scorer:
+        with pytest.raises(PiUsageError, match="timeout is"):
+            scorer.flush(timeout)
+        with pytest.raises(PiUsageError, match="timeout is"):
+            await scorer.aflush(timeout)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -16,8 +16,6 @@ from pi_integrations.background.worker import Exchange, Job, Worker
 
 __all__ = ["ExchangeQueue"]
 
-_PATIENCE = 1.0
-
 logger = logging.getLogger("pi_integrations.background")
 
 
@@ -31,7 +29,7 @@ class ExchangeQueue:
     Args:
         score: Makes the coroutine that scores one exchange; it runs on the LoopThread.
         sinks: Take the scores, on the worker's thread.
-        capacity: Exchanges waiting or being scored at a time.
+        capacity: Exchanges waiting or being scored at a time, and as many that were not read yet.
         max_concurrency: Scores asked for at a time.
     """
 
@@ -46,9 +44,10 @@ class ExchangeQueue:
         self.ledger = Ledger(capacity)
         self._capacity = capacity
         self._sinks = sinks
-        self.deferred = Deferred(self._attend, self.refuse)
+        self.deferred = Deferred(self._attend, self.refuse, capacity)
         self._worker = Worker(score, self._finish, max_concurrency, self.deferred)
         self._warn = WarnOnce(logger)
+        self._is_stopping = False
 
     @property
     def thread(self) -> object:
@@ -68,6 +67,15 @@ class ExchangeQueue:
             return False
         return True
 
+    def is_refusing(self) -> bool:
+        """Whether an exchange that comes now, from here, will be dropped whatever it is."""
+        return self.ledger.closed or self.deferred.is_refusing()
+
+    def drop(self) -> None:
+        """Counts an exchange for which there is no room."""
+        self.ledger.drop()
+        self._warn_dropped()
+
     def look(self) -> None:
         """Makes the worker take what is there now, not a moment later."""
         self._worker.look()
@@ -80,24 +88,24 @@ class ExchangeQueue:
 
     def stop(self) -> None:
         """Drops what has no scores yet, and ends the thread; whatever comes later is dropped."""
-        self.deferred.run_all(_PATIENCE)
-        dropped = self.ledger.close()
-        # What came in between saw no closed ledger, and nobody would look for it any more.
-        self.deferred.run_all(_PATIENCE)
+        before = self.ledger.counts().dropped
+        self._is_stopping = True
+        self.ledger.close()
+        self.deferred.close()
+        self._is_stopping = False
         self._worker.stop()
-        if dropped:
+        if dropped := self.ledger.counts().dropped - before:
             self._warn("left", f"A background scorer stopped before {dropped} exchanges had scores; they are dropped.")
 
     def _attend(self) -> None:
-        if self.ledger.closed:
-            self.deferred.run_all(_PATIENCE)
-            return
         try:
             self._worker.wake()
         except Exception as error:  # noqa: BLE001 (never into the application; it waits for whoever looks)
             self._warn(kind_of(error), f"A background scorer has no thread: {type(error).__name__}: {error}", error)
 
     def _warn_dropped(self) -> None:
+        if self._is_stopping:
+            return
         if self.ledger.closed:
             self._warn("closed", "An exchange came after its background scorer was closed, and was dropped.")
             return

@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 
+from pi_integrations.background.deadline import Deadline
+
 __all__ = ["Ledger", "ScorerCounts"]
 
 
@@ -69,6 +71,12 @@ class Ledger:
             self._open[self._submitted] = None
             return self._submitted
 
+    def drop(self) -> None:
+        """Counts one that is dropped before it gets a ticket."""
+        with self._lock:
+            self._submitted += 1
+            self._dropped += 1
+
     def sample_out(self) -> None:
         """Counts one that sampling left out."""
         with self._lock:
@@ -123,7 +131,7 @@ class Ledger:
         settled = self.settled()
         with suppress(TimeoutError):
             try:
-                settled.result(timeout)
+                settled.result(Deadline(timeout).left)
             finally:
                 self.forget(settled)
         return settled.done()

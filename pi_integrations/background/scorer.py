@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 from pi_integrations.background.at_exit import drain_at_exit
 from pi_integrations.background.current_span import span_now
+from pi_integrations.background.deadline import Deadline
 from pi_integrations.background.exchange_queue import ExchangeQueue
 from pi_integrations.background.filters import ExchangeFilter, Names, Tags
 from pi_integrations.background.forks import reset_after_fork
@@ -50,7 +50,8 @@ class BackgroundScorer:
         names: Score only exchanges of these names, or of a name for which this function is true; default all.
         tags: Score only those with one of these tags, or with tags for which this function is true; default all.
         exclude_tags: Score none that has one of these tags, or tags for which this function is true; default none.
-        max_queue: Exchanges waiting or being scored at a time; default 10,000. Their texts stay in memory.
+        max_queue: Exchanges waiting or being scored at a time, and as many that a handler saw and nobody read yet;
+            default 10,000. Their texts stay in memory.
         max_concurrency: Scores asked for at a time; default 8.
         exit_timeout: Seconds that queued work may hold up the exit of the interpreter; default 5.
         aggregation_method: See `scoring_system.score`.
@@ -145,8 +146,15 @@ class BackgroundScorer:
             tags: Whatever else says which traffic this is; the filters and the sinks see them.
             metadata: Handed to the sinks with the score.
         """
-        if isinstance(tags, str):
-            self._queue.refuse(PiUsageError(f"tags is a string, {tags!r}; give a list of tags: [{tags!r}]"))
+        if self._queue.is_refusing():
+            self._queue.drop()
+            return False
+        try:
+            tags = _tags(tags)
+            if name is not None and not isinstance(name, str):
+                raise PiUsageError(f"name is a {type(name).__name__}; give a string or None")
+        except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
+            self._queue.refuse(error)
             return False
         if self._is_selective and not self._chosen(name, tags):
             return False
@@ -154,7 +162,7 @@ class BackgroundScorer:
             parts: dict[str, Any] = {"system_prompt": system_prompt, "reference": reference}
             parts["history"] = tuple(history)
             parts["contexts"] = contexts if isinstance(contexts, str) else tuple(contexts)
-            exchange = Exchange(llm_input, llm_output, parts, dict(metadata or {}), name, tuple(tags), span_now())
+            exchange = Exchange(llm_input, llm_output, parts, dict(metadata or {}), name, tags, span_now())
         except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
             self._queue.refuse(error)
             return False
@@ -164,18 +172,16 @@ class BackgroundScorer:
         """Calls `task` with `arguments` soon, on the scorer's own thread, with the context variables of now.
 
         For handlers of frameworks: finding the exchange in what a framework holds takes longer than the application
-        should wait, so leave it, and the `submit`, to a task. Tasks run in the order in which they came, before
-        `flush`, `counts` and `close` look at anything; where a thousand wait, who adds one runs two, and after `close`
-        they run at once. Never raises: a task that does counts as a failed exchange.
+        should wait, so leave it, and the `submit`, to a task. Tasks run one at a time, in the order in which they came,
+        and `flush`, `counts` and `close` wait for them. One for which there is no room, because `max_queue` of them
+        wait, runs at once, as it does after `close`; what it submits is dropped. Never raises: a task that does counts
+        as a failed exchange.
         """
         self._queue.deferred.add(task, arguments)
 
-    def catch_up(self, timeout: float = 1.0) -> None:
-        """Runs now, on this thread, what was deferred and has not run yet.
-
-        Waits up to `timeout` seconds for a task that another thread runs.
-        """
-        self._queue.deferred.run_all(timeout)
+    def catch_up(self, timeout: float = 1.0) -> bool:
+        """Whether everything deferred so far was run within `timeout` seconds, on other threads than this one."""
+        return self._queue.deferred.wait(timeout)
 
     def _chosen(self, name: str | None, tags: Sequence[str]) -> bool:
         try:
@@ -205,7 +211,10 @@ class BackgroundScorer:
         )
 
     def counts(self) -> ScorerCounts:
-        """What became of everything so far; `submitted == scored + failed + dropped + pending`."""
+        """What became of everything so far; `submitted == scored + failed + dropped + pending`.
+
+        Waits up to a second for what was deferred; in a coroutine that may not, await `aflush(timeout)` first.
+        """
         self.catch_up()
         return self._queue.ledger.counts()
 
@@ -220,11 +229,11 @@ class BackgroundScorer:
         """
         if threading.current_thread() in (self._queue.thread, loop_thread().thread):
             raise PiUsageError("flush was called by a sink or on the background loop, where it would wait for itself")
-        started = time.monotonic()
-        is_read = self._queue.deferred.run_all(timeout)
+        deadline = Deadline(timeout)
+        is_read = self._queue.deferred.wait(deadline.left)
         self._queue.look()
-        settled = self._queue.ledger.wait(_left(timeout, started))
-        return self._sinks.flush(_left(timeout, started)) and settled and is_read
+        settled = self._queue.ledger.wait(deadline.left)
+        return self._sinks.flush(deadline.left) and settled and is_read
 
     async def aflush(self, timeout: float | None = None) -> bool:
         """`flush`, without blocking the event loop.
@@ -234,19 +243,32 @@ class BackgroundScorer:
         """
         if threading.current_thread() is self._queue.thread:
             raise PiUsageError("aflush was called by a sink, where it would wait for itself")
-        started = time.monotonic()
-        deferred = self._queue.deferred
-        is_read = deferred.run_all(0.0) or await asyncio.to_thread(deferred.run_all, timeout)
+        deadline = Deadline(timeout)
+        is_read = await self._read(deadline)
         self._queue.look()
         settled = self._queue.ledger.settled()
         with suppress(TimeoutError):
             try:
-                await asyncio.wait_for(asyncio.wrap_future(settled), _left(timeout, started))
+                await asyncio.wait_for(asyncio.wrap_future(settled), deadline.left)
             finally:
                 self._queue.ledger.forget(settled)
         if self._sinks.has_queues:
-            is_read &= await asyncio.to_thread(self._sinks.flush, _left(timeout, started))
+            is_read &= await asyncio.to_thread(self._sinks.flush, deadline.left)
         return settled.done() and is_read
+
+    async def _read(self, deadline: Deadline) -> bool:
+        """Whether everything deferred so far was run by then."""
+        if self._queue.deferred.is_done:
+            return True
+        read, loop = asyncio.Event(), asyncio.get_running_loop()
+        forget = self._queue.deferred.tell(lambda: loop.call_soon_threadsafe(read.set))
+        try:
+            await asyncio.wait_for(read.wait(), deadline.left)
+        except TimeoutError:
+            return False
+        finally:
+            forget()
+        return True
 
     def close(self, timeout: float | None = 0.0) -> None:
         """Waits up to `timeout` seconds for what was submitted, drops the rest, and stops; later exchanges are dropped.
@@ -281,14 +303,23 @@ class BackgroundScorer:
         return f"{type(self).__name__}({self._queue.ledger.counts()})"
 
 
-def _left(timeout: float | None, started: float) -> float | None:
-    return None if timeout is None else max(timeout - (time.monotonic() - started), 0.0)
+def _tags(tags: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(tags, str):
+        raise PiUsageError(f"tags is a string, {tags!r}; give a list of tags: [{tags!r}]")
+    if not isinstance(tags, Iterable):
+        raise PiUsageError(f"tags is a {type(tags).__name__}; give a list of strings")
+    tags = tuple(tags)
+    if not all(isinstance(tag, str) for tag in tags):
+        raise PiUsageError("tags holds something else than strings; give a list of strings")
+    return tags
 
 
 def _check(sample_rate: float, max_queue: int, max_concurrency: int, exit_timeout: float) -> None:
-    if not 0 <= sample_rate <= 1:
-        raise PiUsageError(f"sample_rate is {sample_rate}; it is a share in [0, 1]")
-    if max_queue < 1 or max_concurrency < 1:
-        raise PiUsageError(f"max_queue is {max_queue} and max_concurrency {max_concurrency}; each must be at least 1")
-    if not 0 <= exit_timeout < float("inf"):
-        raise PiUsageError(f"exit_timeout is {exit_timeout}; give seconds ≥ 0")
+    if not isinstance(sample_rate, int | float) or not 0 <= sample_rate <= 1:
+        raise PiUsageError(f"sample_rate is {sample_rate!r}; it is a share in [0, 1]")
+    if not all(isinstance(count, int) and count >= 1 for count in (max_queue, max_concurrency)):
+        raise PiUsageError(
+            f"max_queue is {max_queue!r} and max_concurrency {max_concurrency!r}; each is a number, at least 1"
+        )
+    if not isinstance(exit_timeout, int | float) or not 0 <= exit_timeout < float("inf"):
+        raise PiUsageError(f"exit_timeout is {exit_timeout!r}; give seconds ≥ 0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -62,13 +63,21 @@ class Rubric:
         """The request for one exchange; its parts enter the input by `compose_llm_input`.
 
         Raises:
-            PiUsageError: when input or output is no string, or `contexts` is one.
+            PiUsageError: naming the argument that is not what it says above.
         """
         for name, text in (("llm_input", llm_input), ("llm_output", llm_output)):
             if not isinstance(text, str):
                 raise PiUsageError(f"{name} is a {type(text).__name__}; give a string")
+        for name, part in (("system_prompt", system_prompt), ("reference", reference)):
+            if not isinstance(part, str | None):
+                raise PiUsageError(f"{name} is a {type(part).__name__}; give a string or None")
         if isinstance(contexts, str):
             raise PiUsageError("contexts is one string; give a list of passages")
+        others = [type(each).__name__ for each in contexts if not isinstance(each, str)]
+        if others:
+            raise PiUsageError(f"contexts holds a {others[0]}; give a list of strings")
+        if not all(map(_is_turn, history)):
+            raise PiUsageError("history holds something else than turns; give (role, text) pairs of strings")
         llm_input = compose_llm_input(
             llm_input, system_prompt=system_prompt, history=history, contexts=contexts, reference=reference
         )
@@ -77,6 +86,10 @@ class Rubric:
     async def score(self, request: ScoreRequest) -> ScoreResult:
         """The scores; raises what `scoring_system.score` raises."""
         return await self._client.post_score(request, unscored=self._unscored)
+
+
+def _is_turn(turn: Any) -> bool:
+    return isinstance(turn, tuple | list) and len(turn) == 2 and all(isinstance(part, str) for part in turn)
 
 
 def request_template(scoring_spec: SpecLike, aggregation_method: AggregationMethod | str | None) -> ScoreRequest:
