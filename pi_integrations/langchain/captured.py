@@ -1,7 +1,7 @@
 """What a run was given or gave, as it was at that moment: it is read later, and the application may go on to change it.
 
-Kept are the lists and mappings, and beside them the texts of the messages and documents in there, which costs less than
-reading them. What is neither is to be read at once.
+Kept are copies of the lists and mappings, and of the fields of the messages and documents in there, which costs less
+than reading them. What is neither, or too much of it, is to be read at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ __all__ = ["Captured"]
 _ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
 # What conversations consist of.
 _MESSAGES = frozenset({HumanMessage, AIMessage, ToolMessage, SystemMessage, AIMessageChunk})
-_MOST = 1_000
+# Things in lists and mappings, all together, and how deep they lie.
+_MOST = 5_000
+_DEEPEST = 20
 
 
 class Captured:
@@ -34,62 +36,106 @@ class Captured:
         {'messages': ['How long?', 'A week.']}
     """
 
-    __slots__ = ("_conversations", "_kept", "_texts", "is_whole")
+    __slots__ = ("_copies", "_fields", "_kept", "_room", "is_whole")
 
     def __init__(self, value: Any) -> None:
         self.is_whole = True
-        self._conversations: list[tuple[list[Any], list[Any]]] = []
-        self._texts: list[tuple[Any, Any, str, Any]] = []
         self._kept = [value]
-        if type(value) is not str:
-            self._keep(value, self._kept, 0)
+        if type(value) is str:
+            return
+        # Where a thing is, and its fields.
+        self._fields: list[tuple[Any, Any, dict[str, Any]]] = []
+        # By the id of the original, which is kept beside it lest another takes its id: one that is in there twice, or
+        # in itself, is copied once.
+        self._copies: dict[int, tuple[Any, Any]] = {}
+        self._room = _MOST
+        self._keep(value, self._kept, 0, 0)
+        del self._copies
 
     def read(self) -> Any:
         """The value as it was."""
-        for messages, contents in self._conversations:
-            self._texts.extend((messages, place, "content", content) for place, content in enumerate(contents))
-        for holder, place, name, text in self._texts:
-            thing = holder[place]
-            if getattr(thing, name) != text:
-                holder[place] = thing.model_copy(update={name: text})
-        self._conversations, self._texts = [], []
+        kept = self._kept[0]
+        if type(kept) is not str:
+            for holder, place, fields in self._fields:
+                if _has_changed(holder[place], fields):
+                    holder[place] = holder[place].model_copy(update=fields)
+            self._fields = []
         return self._kept[0]
 
-    def _keep(self, value: Any, holder: Any, place: Any) -> None:
+    def _keep(self, value: Any, holder: Any, place: Any, depth: int) -> None:
         """Keeps `value`, which is at `place` in `holder`, a list or mapping of our own."""
         kind: Any = type(value)
-        if kind is dict and len(value) <= _MOST:
-            holder[place] = kept = value.copy()
-            for name, part in value.items():
-                if type(part) not in _ATOMS:
-                    self._keep(part, kept, name)
-        elif kind is list and len(value) <= _MOST:
-            holder[place] = kept = value.copy()
-            if _MESSAGES.issuperset(map(type, kept)):  # without a call for each
-                self._conversations.append((kept, [_content(message.content) for message in kept]))
-                return
-            for number, part in enumerate(value):
-                if type(part) not in _ATOMS:
-                    self._keep(part, kept, number)
+        if kind is dict or kind is list:
+            self._keep_container(value, holder, place, depth)
         elif kind is tuple:
             self.is_whole = self.is_whole and _ATOMS.issuperset(map(type, value))
-        elif (name := _text_of(kind)) is not None:
-            self._texts.append((holder, place, name, _content(getattr(value, name))))
-        elif isinstance(value, dict) and kind is not dict:
-            self._keep(dict(value), holder, place)
+        elif _has_text(kind):
+            self._fields.append((holder, place, _fields_of(value)))
+        elif isinstance(value, dict):
+            self._keep_container(dict(value), holder, place, depth)
         elif not isinstance(value, str) and kind not in _ATOMS:
             self.is_whole = False
 
+    def _keep_container(self, value: Any, holder: Any, place: Any, depth: int) -> None:
+        known = self._copies.get(id(value))
+        if known is not None:
+            holder[place] = known[1]
+            return
+        self._room -= len(value)
+        if self._room < 0 or depth > _DEEPEST:
+            self.is_whole = False
+            return
+        # In one step; the original may change in another thread from here on.
+        holder[place] = kept = value.copy()
+        self._copies[id(value)] = (value, kept)
+        if type(kept) is dict:
+            for name, part in kept.items():
+                if type(part) not in _ATOMS:
+                    self._keep(part, kept, name, depth + 1)
+        elif _ATOMS.issuperset(map(type, kept)):
+            return
+        elif _MESSAGES.issuperset(map(type, kept)):
+            self._keep_conversation(kept)
+        else:
+            for number, part in enumerate(kept):
+                if type(part) not in _ATOMS:
+                    self._keep(part, kept, number, depth + 1)
+
+    def _keep_conversation(self, messages: list[Any]) -> None:
+        """Without a call for each of them; of the last, which may be the answer, what is inside its fields, too."""
+        states = [message.__dict__.copy() for message in messages]
+        for state in states:
+            if type(state.get("content")) is not str:
+                _keep_inside(state)
+        _keep_inside(states[-1])
+        self._fields += zip([messages] * len(states), range(len(states)), states, strict=True)
+
+
+def _fields_of(thing: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = thing.__dict__.copy()
+    _keep_inside(fields)
+    return fields
+
+
+def _keep_inside(fields: dict[str, Any]) -> None:
+    for name in ("content", "tool_calls", "additional_kwargs"):
+        if value := fields.get(name):
+            fields[name] = _copied(value)
+
+
+def _has_changed(thing: Any, fields: dict[str, Any]) -> bool:
+    try:
+        return bool(thing.__dict__ != fields)
+    except Exception:  # noqa: BLE001 (of values, such as arrays, that do not compare; then it is put together anew)
+        return True
+
+
+def _copied(value: Any) -> Any:
+    if type(value) is list:
+        return [dict(part) if isinstance(part, dict) else part for part in value]
+    return value.copy() if type(value) is dict else value
+
 
 @lru_cache(maxsize=4096)
-def _text_of(kind: Any) -> str | None:
-    """Where things of this class have their text."""
-    if issubclass(kind, BaseMessage):
-        return "content"
-    return "page_content" if issubclass(kind, Document) else None
-
-
-def _content(content: Any) -> Any:
-    if type(content) is str:
-        return content
-    return [dict(block) if isinstance(block, dict) else block for block in content]
+def _has_text(kind: Any) -> bool:
+    return issubclass(kind, BaseMessage | Document)

@@ -129,8 +129,10 @@ class OpenRuns:
         return around is not None and (around.is_open or around is _APART) and self.join(run_id, parent_run_id)
 
     def begin(self, run: OpenRun) -> OpenRun | None:
-        """Opens `run`; returns the oldest one when there was no room, which will never end."""
+        """Opens `run`, once; returns the oldest one when there was no room, which will never end."""
         run.number = number = _number(run.run_id)
+        if number in self._answers:
+            return None
         self._known[number] = self._answers[number] = run
         with self._lock:
             self.begun += 1

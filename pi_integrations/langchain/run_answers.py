@@ -11,7 +11,7 @@ from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.contexts import CONTEXT_KEYS, find_contexts
 from pi_integrations.langchain.exchange import INPUT_NAMES, Exchange, ExchangeReader
 from pi_integrations.langchain.feedback_messages import without_feedback
-from pi_integrations.langchain.messages import is_message, is_summary
+from pi_integrations.langchain.messages import is_message, is_summary, read_turns
 from pi_integrations.langchain.plain_answers import read_plain_answer
 from pi_integrations.langchain.state_answers import read_state_answer
 from pi_integrations.langchain.texts import structured_text
@@ -191,8 +191,11 @@ def written_message(outputs: Any) -> Any:
 
 def _is_answer(message: Any) -> bool:
     """Whether it may be one; what is no message may."""
-    if message is None or isinstance(message, Mapping):
+    if message is None:
         return True
+    if isinstance(message, Mapping):
+        turns = read_turns(message, "assistant") or ()
+        return all(turn.role in _ANSWERING and not turn.calls_tools for turn in turns)
     kind = getattr(message, "type", "chat")
     return (kind if kind != "chat" else message.role) in _ANSWERING and not getattr(message, "tool_calls", None)
 
