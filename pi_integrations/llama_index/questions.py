@@ -10,19 +10,26 @@ from typing import Any
 from llama_index.core.agent.workflow.workflow_events import AgentWorkflowStartEvent
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.llms.base import BaseLLM
-from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.workflow import StartEvent, Workflow
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 
 from pi_integrations.llama_index.events import fields_of
 from pi_integrations.llama_index.nesting import OpenAnswer
-from pi_integrations.llama_index.turns import MODEL_CALLS, QUESTION_FIELDS, split_question, text_of, turns_of
+from pi_integrations.llama_index.turns import (
+    MODEL_CALLS,
+    QUESTION_FIELDS,
+    Turns,
+    messages_of,
+    split_question,
+    text_of,
+    turns_of,
+)
 
 __all__ = ["Role", "begun", "own_tags", "role_of"]
 
 _MOST = 4096
-_Asked = tuple[str | None, list[tuple[str, str]] | tuple[()] | None]
+_Asked = tuple[str | None, Turns | tuple[()] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,7 @@ def begun(role: Role, span_id: str, instance: Any, arguments: Mapping[str, Any])
         dict(active_instrument_tags.get()),
         history,
         prompt if isinstance(prompt, str) else None,
+        role is _RUN,
     )
 
 
@@ -88,21 +96,26 @@ def _chatted(arguments: Mapping[str, Any]) -> _Asked:
 
 
 def _run(arguments: Mapping[str, Any]) -> _Asked:
-    """The question is the text under one of `QUESTION_FIELDS` in the start event, or the only text there."""
-    return _started(arguments.get("start_event"))
+    """The question is the text under one of `QUESTION_FIELDS` in the start event, or the only text there.
+
+    Earlier turns are in the start event alone: what a step gives to a model may be examples. Agents have a memory.
+    """
+    event = arguments.get("start_event")
+    return _started(event) if event is not None else (None, ())
 
 
-def _started(event: StartEvent | None) -> tuple[str | None, list[tuple[str, str]] | None]:
-    if event is None:
-        return None, None
+def _started(event: StartEvent) -> _Asked:
     fields = fields_of(event)
     # An agent's start event holds other texts: settings.
-    question = text_of(fields.get("user_msg")) if _starts_agent(type(event)) else _question(fields)
+    is_agent = _starts_agent(type(event))
+    question = text_of(fields.get("user_msg")) if is_agent else _question(fields)
     given = fields["chat_history"] if "chat_history" in fields else getattr(event, "chat_history", None)
-    messages = [each for each in given if isinstance(each, ChatMessage)] if given else None
+    messages = messages_of(given) if given else None
     if question is None and messages:
         return split_question(messages)
-    return question, turns_of(messages) if messages else None
+    if messages:
+        return question, turns_of(messages)
+    return question, None if is_agent else ()
 
 
 @lru_cache(maxsize=4096)
