@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from llama_index.core.agent.workflow import AgentWorkflow
 from llama_index.core.agent.workflow.workflow_events import AgentWorkflowStartEvent
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.llms.base import BaseLLM
@@ -39,10 +40,12 @@ class Role:
     Attributes:
         methods: Those whose spans tell it; others are steps of these.
         asked: The question and the earlier turns in the arguments of an answer's span; None of a model's call.
+        instructed: The standing instructions of an agent or workflow; None of what does not answer in runs.
     """
 
     methods: frozenset[str]
     asked: Callable[[Mapping[str, Any]], _Asked] | None = None
+    instructed: Callable[[Any], Any] | None = None
 
     def has(self, span_id: str, instance: Any) -> bool:
         """Whether the span of `instance` tells it."""
@@ -67,7 +70,7 @@ def begun(role: Role, span_id: str, instance: Any, arguments: Mapping[str, Any])
     """The answer that begins with the span."""
     assert role.asked is not None
     question, history = role.asked(arguments)
-    prompt = getattr(instance, "system_prompt", None) if role is _RUN else None
+    prompt = role.instructed(instance) if role.instructed is not None else None
     return OpenAnswer(
         span_id,
         question,
@@ -75,7 +78,7 @@ def begun(role: Role, span_id: str, instance: Any, arguments: Mapping[str, Any])
         dict(active_instrument_tags.get()),
         history,
         prompt if isinstance(prompt, str) else None,
-        role is _RUN,
+        role.instructed is not None,
     )
 
 
@@ -131,9 +134,21 @@ def _question(fields: Mapping[str, Any]) -> str | None:
     return next(iter(texts.values())) if len(texts) == 1 else None
 
 
-_RUN = Role(frozenset({"run"}), _run)
+def _own_prompt(workflow: Any) -> Any:
+    return getattr(workflow, "system_prompt", None)
+
+
+def _only_prompt(workflow: AgentWorkflow) -> Any:
+    """The one agent's. Of several each is given its own, and which one will answer is not known yet."""
+    agents = workflow.agents
+    return agents[workflow.root_agent].system_prompt if len(agents) == 1 else None
+
+
+_RUNS = frozenset({"run"})
+# The first one that fits counts.
 _ROLES: dict[type, Role] = {
-    Workflow: _RUN,
+    AgentWorkflow: Role(_RUNS, _run, _only_prompt),
+    Workflow: Role(_RUNS, _run, _own_prompt),
     BaseQueryEngine: Role(frozenset({"query", "aquery"}), _queried),
     BaseChatEngine: Role(frozenset({"chat", "achat", "stream_chat", "astream_chat"}), _chatted),
     BaseLLM: Role(MODEL_CALLS),
