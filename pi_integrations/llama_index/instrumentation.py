@@ -116,7 +116,7 @@ class PiInstrumentationHandler(BaseSpanHandler[BaseSpan]):
         listener = self._listener
         try:
             if role.asked is None:
-                listener.model_called(bound_args.arguments)
+                listener.model_called(bound_args.arguments, parent_id)
             else:
                 listener.begin(begun(role, id_, instance, bound_args.arguments))
         except Exception as error:  # noqa: BLE001 (never into the application, which would not be told; counted, logged)

@@ -12,6 +12,9 @@ from pi_integrations.llama_index.turns import history_seen
 
 __all__ = ["AnswerListener"]
 
+_AGENT_STEP = ".run_agent_step"
+"""Ends the name of the span in which LlamaIndex's agents call their model, themselves or in an `AgentWorkflow`."""
+
 
 class AnswerListener:
     """Hands the answers that a user sees to a watch, each once; its methods must be called inside `watch.guarded`."""
@@ -46,8 +49,13 @@ class AnswerListener:
         if self._nesting.leave(key) is not None:
             self.watch.failed(error)
 
-    def model_called(self, arguments: Mapping[str, Any]) -> None:
-        """A model is called; what it is given holds the earlier turns, where the caller did not give them."""
+    def model_called(self, arguments: Mapping[str, Any], caller: str | None) -> None:
+        """A model is called; what it is given holds the earlier turns, where the caller did not give them.
+
+        Of an agent, only the call of its own step does: what its tools give to a model may be examples.
+        """
+        is_own = (caller or "").partition("-")[0].endswith(_AGENT_STEP)
         for answer in self._nesting.begun():
-            if answer.history is None and answer.question is not None:
+            if answer.history is None and answer.question is not None and (is_own or not answer.is_run):
                 answer.history = history_seen(arguments, answer.question)
+            is_own = False

@@ -21,6 +21,7 @@ class OpenAnswer:
         tags: What `instrument_tags` attached.
         history: Earlier turns as `(role, text)`; None while they are not known.
         system_prompt: The agent's standing instructions.
+        is_run: Whether it is a run of an agent or workflow.
         owner: The nesting it is open in.
         around: The answer it was begun inside of.
         finished: Whether it is open no more.
@@ -32,6 +33,7 @@ class OpenAnswer:
     tags: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[tuple[str, str]] | None = ()
     system_prompt: str | None = None
+    is_run: bool = False
     owner: Nesting | None = None
     around: OpenAnswer | None = None
     finished: bool = False

@@ -60,8 +60,7 @@ def outcome_of(result: Any) -> Outcome | None:
         return _agent(result)
     if isinstance(result, Response | PydanticResponse | StreamingResponse | AsyncStreamingResponse):
         text = ready_text(result)
-        is_open = text is None and isinstance(result, StreamingResponse | AsyncStreamingResponse)
-        return Outcome(text, contexts_of(result), result if is_open else None)  # type: ignore[arg-type]
+        return Outcome(text, contexts_of(result), _still_open(result) if text is None else None)
     if isinstance(result, AgentChatResponse | StreamingAgentChatResponse):
         return _chatted(result)
     if isinstance(result, AgentOutput):
@@ -69,6 +68,12 @@ def outcome_of(result: Any) -> Outcome | None:
     if isinstance(result, Mapping):
         return _mapped(result)
     return _plain(result)
+
+
+def _still_open(result: Any) -> Streamed | None:
+    """What is left to read of `result`. LlamaIndex takes a response without a stream for one without text."""
+    is_stream = isinstance(result, StreamingResponse | AsyncStreamingResponse)
+    return result if is_stream and result.response_gen is not None else None
 
 
 def _plain(result: Any) -> Outcome | None:

@@ -7,22 +7,30 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from llama_index.core.agent.workflow import AgentWorkflow
 from llama_index.core.agent.workflow.workflow_events import AgentWorkflowStartEvent
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.llms.base import BaseLLM
-from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.workflow import StartEvent, Workflow
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 
 from pi_integrations.llama_index.events import fields_of
 from pi_integrations.llama_index.nesting import OpenAnswer
-from pi_integrations.llama_index.turns import MODEL_CALLS, QUESTION_FIELDS, split_question, text_of, turns_of
+from pi_integrations.llama_index.turns import (
+    MODEL_CALLS,
+    QUESTION_FIELDS,
+    Turns,
+    messages_of,
+    split_question,
+    text_of,
+    turns_of,
+)
 
 __all__ = ["Role", "begun", "own_tags", "role_of"]
 
 _MOST = 4096
-_Asked = tuple[str | None, list[tuple[str, str]] | tuple[()] | None]
+_Asked = tuple[str | None, Turns | tuple[()] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +40,12 @@ class Role:
     Attributes:
         methods: Those whose spans tell it; others are steps of these.
         asked: The question and the earlier turns in the arguments of an answer's span; None of a model's call.
+        instructed: The standing instructions of an agent or workflow; None of what does not answer in runs.
     """
 
     methods: frozenset[str]
     asked: Callable[[Mapping[str, Any]], _Asked] | None = None
+    instructed: Callable[[Any], Any] | None = None
 
     def has(self, span_id: str, instance: Any) -> bool:
         """Whether the span of `instance` tells it."""
@@ -60,7 +70,7 @@ def begun(role: Role, span_id: str, instance: Any, arguments: Mapping[str, Any])
     """The answer that begins with the span."""
     assert role.asked is not None
     question, history = role.asked(arguments)
-    prompt = getattr(instance, "system_prompt", None) if role is _RUN else None
+    prompt = role.instructed(instance) if role.instructed is not None else None
     return OpenAnswer(
         span_id,
         question,
@@ -68,6 +78,7 @@ def begun(role: Role, span_id: str, instance: Any, arguments: Mapping[str, Any])
         dict(active_instrument_tags.get()),
         history,
         prompt if isinstance(prompt, str) else None,
+        role.instructed is not None,
     )
 
 
@@ -88,21 +99,26 @@ def _chatted(arguments: Mapping[str, Any]) -> _Asked:
 
 
 def _run(arguments: Mapping[str, Any]) -> _Asked:
-    """The question is the text under one of `QUESTION_FIELDS` in the start event, or the only text there."""
-    return _started(arguments.get("start_event"))
+    """The question is the text under one of `QUESTION_FIELDS` in the start event, or the only text there.
+
+    Earlier turns are in the start event alone: what a step gives to a model may be examples. Agents have a memory.
+    """
+    event = arguments.get("start_event")
+    return _started(event) if event is not None else (None, ())
 
 
-def _started(event: StartEvent | None) -> tuple[str | None, list[tuple[str, str]] | None]:
-    if event is None:
-        return None, None
+def _started(event: StartEvent) -> _Asked:
     fields = fields_of(event)
     # An agent's start event holds other texts: settings.
-    question = text_of(fields.get("user_msg")) if _starts_agent(type(event)) else _question(fields)
+    is_agent = _starts_agent(type(event))
+    question = text_of(fields.get("user_msg")) if is_agent else _question(fields)
     given = fields["chat_history"] if "chat_history" in fields else getattr(event, "chat_history", None)
-    messages = [each for each in given if isinstance(each, ChatMessage)] if given else None
+    messages = messages_of(given) if given else None
     if question is None and messages:
         return split_question(messages)
-    return question, turns_of(messages) if messages else None
+    if messages:
+        return question, turns_of(messages)
+    return question, None if is_agent else ()
 
 
 @lru_cache(maxsize=4096)
@@ -118,9 +134,21 @@ def _question(fields: Mapping[str, Any]) -> str | None:
     return next(iter(texts.values())) if len(texts) == 1 else None
 
 
-_RUN = Role(frozenset({"run"}), _run)
+def _own_prompt(workflow: Any) -> Any:
+    return getattr(workflow, "system_prompt", None)
+
+
+def _only_prompt(workflow: AgentWorkflow) -> Any:
+    """The one agent's. Of several each is given its own, and which one will answer is not known yet."""
+    agents = workflow.agents
+    return agents[workflow.root_agent].system_prompt if len(agents) == 1 else None
+
+
+_RUNS = frozenset({"run"})
+# The first one that fits counts.
 _ROLES: dict[type, Role] = {
-    Workflow: _RUN,
+    AgentWorkflow: Role(_RUNS, _run, _only_prompt),
+    Workflow: Role(_RUNS, _run, _own_prompt),
     BaseQueryEngine: Role(frozenset({"query", "aquery"}), _queried),
     BaseChatEngine: Role(frozenset({"chat", "achat", "stream_chat", "astream_chat"}), _chatted),
     BaseLLM: Role(MODEL_CALLS),

@@ -9,8 +9,18 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.prompts import ChatPromptTemplate
 from llama_index.core.schema import QueryBundle
+from pydantic import ValidationError
 
-__all__ = ["MODEL_CALLS", "QUESTION_FIELDS", "history_seen", "split_question", "text_of", "turns_of"]
+__all__ = [
+    "MODEL_CALLS",
+    "QUESTION_FIELDS",
+    "Turns",
+    "history_seen",
+    "messages_of",
+    "split_question",
+    "text_of",
+    "turns_of",
+]
 
 Turns = list[tuple[str, str]]
 
@@ -33,6 +43,22 @@ def text_of(value: Any) -> str | None:
     if isinstance(value, QueryBundle):
         return value.query_str
     return value.content or "" if isinstance(value, ChatMessage) else None
+
+
+def messages_of(given: Any) -> list[ChatMessage]:
+    """The messages in a list that may hold them as mappings, too; none in anything else."""
+    if not isinstance(given, list | tuple):
+        return []
+    return [message for each in given if (message := _message(each)) is not None]
+
+
+def _message(given: Any) -> ChatMessage | None:
+    if isinstance(given, Mapping):
+        try:
+            return ChatMessage.model_validate(given)
+        except ValidationError:
+            return None
+    return given if isinstance(given, ChatMessage) else None
 
 
 def turns_of(messages: Iterable[ChatMessage]) -> Turns:

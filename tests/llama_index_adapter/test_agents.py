@@ -25,7 +25,14 @@ from live_answers import (
     says,
     watching,
 )
-from llama_index.core.agent.workflow import AgentOutput, AgentStream, AgentWorkflow, FunctionAgent, ToolCallResult
+from llama_index.core.agent.workflow import (
+    AgentOutput,
+    AgentStream,
+    AgentWorkflow,
+    FunctionAgent,
+    ReActAgent,
+    ToolCallResult,
+)
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.base.response.schema import AsyncStreamingResponse, Response
 from llama_index.core.chat_engine import SimpleChatEngine
@@ -212,6 +219,36 @@ class TestInsideAnAgent:
         await FunctionAgent(tools=[], llm=says("A week."), system_prompt="Be brief.").run(ASKED)
         (score,) = watched.scores()
         assert score.llm_input == f"### System prompt\nBe brief.\n\n### Input\n{ASKED}"
+
+    @pytest.mark.parametrize("llm", [says("A week."), Talker(answer="Thought: I know.\nAnswer: A week.")])
+    async def test_a_workflow_of_one_agent_has_the_system_prompt_of_the_agent(self, watched: Watched, llm: Any) -> None:
+        """However it was made."""
+        agent = FunctionAgent if llm.metadata.is_function_calling_model else ReActAgent
+        await AgentWorkflow(agents=[agent(tools=[], llm=llm, system_prompt="Be brief.")]).run(ASKED)
+        await AgentWorkflow.from_tools_or_functions([look_up], llm=llm, system_prompt="Be brief.").run(ASKED)
+        inputs = [score.llm_input for score in watched.scores()]
+        assert inputs == [f"### System prompt\nBe brief.\n\n### Input\n{ASKED}"] * 2
+
+    @pytest.mark.parametrize("handed_over", [True, False])
+    async def test_a_workflow_of_several_agents_has_no_system_prompt(self, watched: Watched, handed_over: bool) -> None:
+        """Whoever answers: the other agent's instructions were not given to it."""
+        llm = calls("handoff", to_agent="expert", reason="repairs") if handed_over else says("A week.")
+        listens = {"name": "clerk", "description": "Listens", "system_prompt": "Hand over, never answer."}
+        knows = {"name": "expert", "description": "Knows", "system_prompt": "Be brief."}
+        agents = [FunctionAgent(tools=[], llm=llm, **listens), FunctionAgent(tools=[], llm=says("A week."), **knows)]
+        output = await AgentWorkflow(agents=agents, root_agent="clerk").run(ASKED)
+        assert output.current_agent_name == ("expert" if handed_over else "clerk")
+        assert [score.llm_input for score in watched.scores()] == [ASKED]
+
+    async def test_a_workflow_with_agents_of_another_kind(self, watched: Watched) -> None:
+        """They are no agents of LlamaIndex's, and its answer is scored as any other."""
+
+        class Desk(Returning):
+            agents = 3
+            root_agent = "clerk"
+
+        await Desk(lambda: "A week.").run(query=ASKED)
+        assert [(score.name, score.llm_input) for score in watched.scores()] == [("Desk", ASKED)]
 
     async def test_a_structured_answer_without_text(self, watched: Watched) -> None:
         """Is scored as JSON."""

@@ -283,6 +283,22 @@ class TestStreams:
             list(response.response_gen)
         assert watched.counts() == AnswerCounts(answers=1, incomplete=1)
 
+    @pytest.mark.parametrize("given", [{}, {"response": "A week."}])
+    def test_a_response_without_a_stream_is_what_it_would_be_without_the_handler(
+        self, watched: Watched, given: dict[str, Any]
+    ) -> None:
+        """Its text shows, reading it raises, and it is incomplete."""
+
+        class Own(SimpleChatEngine):
+            def stream_chat(self, message: str, chat_history: Any = None) -> StreamingAgentChatResponse:
+                return StreamingAgentChatResponse(is_writing_to_memory=False, **given)
+
+        response = Own.from_defaults(llm=Talker(), memory=memory([])).stream_chat(ASKED)
+        assert str(response) == given.get("response", "")
+        with pytest.raises(ValueError, match="chat_stream is None!"):
+            list(response.response_gen)
+        assert watched.counts() == AnswerCounts(answers=1, incomplete=1)
+
     def test_it_is_still_the_response_that_it_was(self, watched: Watched) -> None:
         """By type and by what it shows, for a class of the application's own too."""
 

@@ -467,6 +467,23 @@ class TestOtherAnswers:
         Canned(lambda: PydanticResponse(None)).query(QUERY)
         assert installed.handler.counts() == AnswerCounts(answers=2, incomplete=2)
 
+    @pytest.mark.parametrize("shown", [str, repr, lambda response: response.get_response(), lambda response: response])
+    def test_a_streamed_answer_without_a_stream_is_incomplete(
+        self, installed: Live, shown: Callable[[Any], Any]
+    ) -> None:
+        """And is to the user what it would be without the handler."""
+        response = Canned(lambda: StreamingResponse(None)).query(QUERY)  # type: ignore[arg-type]
+        assert installed.handler.counts() == AnswerCounts(answers=1, incomplete=1)
+        assert shown(response) == shown(StreamingResponse(None))  # type: ignore[arg-type]
+
+    async def test_an_async_streamed_answer_without_a_stream_is_incomplete(self, installed: Live) -> None:
+        """As a synchronous one."""
+        response: Any = await Canned(lambda: AsyncStreamingResponse(None)).aquery(QUERY)  # type: ignore[arg-type]
+        assert installed.handler.counts() == AnswerCounts(answers=1, incomplete=1)
+        assert response.response_gen is None
+        assert await read(response.async_response_gen()) == [None]
+        assert (await response.get_response()).response is None
+
     def test_a_response_that_cannot_be_read_harms_nobody(
         self, installed: Live, caplog: pytest.LogCaptureFixture
     ) -> None:
