@@ -149,7 +149,5 @@ def _is_async(function: Any) -> bool:
     """Whether calling it gives something to await, as far as can be seen before."""
     while isinstance(function, partial):
         function = function.func
-    return any(
-        inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
-        for each in (function, getattr(type(function), "__call__", None))
-    )
+    written: list[Any] = [function, type(function).__call__] if callable(function) else []
+    return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in written)
