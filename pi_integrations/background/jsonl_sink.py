@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import to_json
-
+from pi_integrations.background.any_json import any_json
 from pi_integrations.background.forks import reset_after_fork
 from pi_integrations.background.sinks import BackgroundScore
 from pi_integrations.errors import PiUsageError
@@ -24,8 +23,9 @@ class JsonlSink:
     fit on the disk is taken back, and the score counts as failed. The file is opened for each score: it may be moved or
     deleted at any time, and a new one begins. A line has `time` (when it was written, UTC), `name`, `tags`,
     `llm_input`, `llm_output`, `result` (what the API answers), `metadata`, and with OpenTelemetry the hexadecimal
-    `trace_id` and `span_id` of the span that was current at `submit`. Values of the metadata that JSON does not know
-    are written as `str` gives them.
+    `trace_id` and `span_id` of the span that was current at `submit`. Values and keys of the metadata that JSON does
+    not know are written as `str` gives them; what is no Unicode, such as some bytes, has escapes in its place, and
+    where lists or mappings hold themselves stands `...`.
 
     Args:
         path: The file; its folder must exist.
@@ -64,7 +64,7 @@ class JsonlSink:
         Raises:
             OSError: when it cannot be written; the file is then as it was.
         """
-        line = to_json(_fields(score), fallback=str, inf_nan_mode="null") + b"\n"
+        line = any_json(_fields(score)) + b"\n"
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         self._files.add(file)
         try:

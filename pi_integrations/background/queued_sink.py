@@ -12,7 +12,7 @@ from pi_integrations.background.at_exit import drain_at_exit
 from pi_integrations.background.forks import reset_after_fork
 from pi_integrations.background.ledger import Ledger
 from pi_integrations.background.once import WarnOnce, kind_of
-from pi_integrations.background.sinks import BackgroundScore, SinkLike, as_sink
+from pi_integrations.background.sinks import BackgroundScore, SinkLike, as_sink, hand_over
 from pi_integrations.client.loop_thread import abandon
 from pi_integrations.errors import PiError, PiUsageError
 
@@ -93,7 +93,7 @@ class QueuedSink:
 
     def _deliver(self, score: BackgroundScore) -> bool:
         try:
-            self.sink.write(score)
+            hand_over(self.sink.write, score)
         except BaseException as error:  # noqa: BLE001 (SystemExit too, or it would end our thread; counted, logged)
             name = type(self.sink).__name__
             self._warn(kind_of(error), f"{name} did not take a score: {type(error).__name__}: {error}", error)

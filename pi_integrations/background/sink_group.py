@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from pi_integrations.background.queued_sink import QueuedSink
-from pi_integrations.background.sinks import BackgroundScore, ScoreSink, SinkLike, as_sink
+from pi_integrations.background.sinks import BackgroundScore, ScoreSink, SinkLike, as_sink, hand_over
 from pi_integrations.errors import PiUsageError
 
 __all__ = ["SinkGroup", "SinksLike"]
@@ -38,7 +38,7 @@ class SinkGroup:
         """Hands on `score`; yields the place of every sink that raised, and what."""
         for place, sink in enumerate(self.sinks):
             try:
-                sink.write(score)
+                hand_over(sink.write, score)
             except BaseException as error:  # noqa: BLE001 (SystemExit too, or it would end our thread; counted, logged)
                 yield place, error
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from pi_integrations.errors import PiUsageError
@@ -14,7 +15,7 @@ from pi_integrations.models import ScoreResult
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
-__all__ = ["BackgroundScore", "CallableSink", "MemorySink", "ScoreSink", "SinkLike", "as_sink"]
+__all__ = ["BackgroundScore", "CallableSink", "MemorySink", "ScoreSink", "SinkLike", "as_sink", "hand_over"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class ScoreSink(Protocol):
     """Takes scores.
 
     One thread of the scorer's own calls `write`, for one score at a time: it may block, which holds up scoring and not
-    the application, and needs no lock. What it raises is counted as failed and logged once per kind.
+    the application, and needs no lock. What it raises is counted as failed and logged once per kind. It is a plain
+    method: nobody awaits what an `async def` returns.
     """
 
     def write(self, score: BackgroundScore) -> None:
@@ -93,13 +95,17 @@ class CallableSink:
     """
 
     def __init__(self, function: Callable[[BackgroundScore], object]) -> None:
-        if inspect.iscoroutinefunction(function):
+        if _is_async(function):
             raise PiUsageError("the sink is a coroutine function; give a plain one, it runs in a thread of its own")
         self._function = function
 
     def write(self, score: BackgroundScore) -> None:
-        """Calls the function."""
-        self._function(score)
+        """Calls the function.
+
+        Raises:
+            PiUsageError: when it returns something that would have to be awaited.
+        """
+        hand_over(self._function, score)
 
 
 SinkLike: TypeAlias = ScoreSink | Callable[[BackgroundScore], object]
@@ -109,10 +115,39 @@ def as_sink(sink: SinkLike) -> ScoreSink:
     """`sink`, wrapped when it is a function.
 
     Raises:
-        PiUsageError: when it is neither.
+        PiUsageError: when it is neither, or its `write` is a coroutine function.
     """
     if isinstance(sink, ScoreSink):
+        if _is_async(sink.write):
+            raise PiUsageError(
+                f"write of the sink, a {type(sink).__name__}, is a coroutine function; give a plain one, it runs in a"
+                " thread of its own"
+            )
         return sink
     if callable(sink):
         return CallableSink(sink)
     raise PiUsageError(f"sink is a {type(sink).__name__}; give an object with write(score), or a function of the score")
+
+
+def hand_over(write: Callable[[BackgroundScore], object], score: BackgroundScore) -> None:
+    """Calls `write`, a sink's or a function that is one.
+
+    Raises:
+        PiUsageError: when it returns something that would have to be awaited, which nobody does.
+    """
+    returned = write(score)
+    if inspect.isawaitable(returned):
+        if isinstance(returned, Coroutine):
+            returned.close()
+        raise PiUsageError(
+            f"the sink's write returned a {type(returned).__name__} that nobody awaits; give a plain function, it"
+            " runs in a thread of its own"
+        )
+
+
+def _is_async(function: Any) -> bool:
+    """Whether calling it gives something to await, as far as can be seen before."""
+    while isinstance(function, partial):
+        function = function.func
+    written: list[Any] = [function, type(function).__call__] if callable(function) else []
+    return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in written)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pi_integrations.errors import PiUsageError
+from pi_integrations.langchain.fields import opened
 from pi_integrations.langchain.messages import is_message
 from pi_integrations.langchain.texts import Key, plain_text
 
@@ -46,7 +47,8 @@ def find_contexts(inputs: Any, outputs: Any, key: Key | None) -> list[str] | Non
     """
     if callable(key):
         return read_contexts(key(outputs))
-    holders = [value for value in (outputs, inputs) if isinstance(value, Mapping) and not is_message(value)]
+    places = opened(outputs, key), opened(inputs, key, is_state=True)
+    holders = [value for value in places if isinstance(value, Mapping) and not is_message(value)]
     for holder in holders:
         for name in CONTEXT_KEYS if key is None else (key,):
             if name in holder:

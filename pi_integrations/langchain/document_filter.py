@@ -59,7 +59,8 @@ class PiDocumentFilter(BaseDocumentCompressor, RunnableSerializable[FilterInput,
         unscored: What to do about questions without a usable answer: `error` or `partial`; default: as the client says.
 
     Raises:
-        PiUsageError: the spec or an option is wrong, or when filtering: no endpoint is configured.
+        PiUsageError: the spec or an option is wrong, or when filtering: what was given is no query and documents, or no
+            endpoint is configured.
         PiError: when filtering, with `unscored_documents="raise"`: whatever `scoring_system.score` raises.
 
     Example:
@@ -139,6 +140,7 @@ class PiDocumentFilter(BaseDocumentCompressor, RunnableSerializable[FilterInput,
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> list[Document]:
         """`compress_documents`, awaited."""
+        documents = _checked(documents)
         self._check_whole(query)
         slots = asyncio.Semaphore(self.max_concurrency)
 
@@ -198,6 +200,20 @@ def _parts(given: Any) -> tuple[Sequence[Document], str]:
     if missing:
         raise PiUsageError(f"{missing[0]} is missing; give PiDocumentFilter a mapping with query and documents")
     return given["documents"], given["query"]
+
+
+def _checked(documents: Any) -> list[Document]:
+    is_one = isinstance(documents, Document | str | bytes | Mapping)
+    if is_one or not isinstance(documents, Iterable):
+        raise PiUsageError(f"documents is a {type(documents).__name__}; give a list of LangChain's Documents")
+    listed = list(documents)
+    for place, document in enumerate(listed):
+        if not isinstance(document, Document):
+            raise PiUsageError(
+                f"documents[{place}] is a {type(document).__name__}; give a LangChain Document, of a text:"
+                " Document(page_content=text)"
+            )
+    return listed
 
 
 def _check(min_score: float, top_k: int | None, unscored_documents: str, max_concurrency: int) -> None:

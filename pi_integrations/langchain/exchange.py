@@ -12,11 +12,12 @@ from typing import Any
 
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.contexts import CONTEXT_KEYS, find_contexts, read_contexts
+from pi_integrations.langchain.fields import opened
 from pi_integrations.langchain.messages import Turn, read_turns
 from pi_integrations.langchain.texts import Key, Side, plain_text, select
 from pi_integrations.models import compose_llm_input
 
-__all__ = ["EXTRAS", "INPUT_NAMES", "Exchange", "ExchangeReader"]
+__all__ = ["EXTRAS", "INPUT_NAMES", "Exchange", "ExchangeReader", "NoAnswer"]
 
 EXTRAS = ("context", "contexts", "system_prompt", "history", "kwargs")
 """What `ExchangeReader.read` takes by keyword."""
@@ -24,9 +25,13 @@ EXTRAS = ("context", "contexts", "system_prompt", "history", "kwargs")
 INPUT_NAMES = ("llm_input", "input", "question", "query")
 """Usual names of what an application is asked."""
 
-_INPUTS = Side("inputs", "input_key", "user", INPUT_NAMES)
+_INPUTS = Side("inputs", "input_key", "user", INPUT_NAMES, is_state=True)
 _OUTPUTS = Side("outputs", "output_key", "assistant", ("llm_output", "output", "answer", "response"))
 _REFERENCE = Side("reference_outputs", "reference_key", "assistant", (*_OUTPUTS.names, "reference"))
+
+
+class NoAnswer(PiUsageError):
+    """The outputs hold nothing where the answer would be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,8 @@ class ExchangeReader:
 
     A string is the text itself. A message or a list of messages is read as chat. Of a mapping, the entry that the key
     names counts; without a key `messages`, `content`, its only entry, or the only one with a usual name (such as
-    `question` or `answer`). What is no text is written as JSON.
+    `question` or `answer`). A pydantic model or dataclass is like a mapping of its fields when it is the input, or when
+    there is a key. What is no text is written as JSON.
 
     Args:
         input_key: Where the input is: a name, or a function of the inputs.
@@ -75,8 +81,10 @@ class ExchangeReader:
         """The exchange; what is given by keyword comes before what is found.
 
         Raises:
+            NoAnswer: when there is nothing to score.
             PiUsageError: naming the entry that is missing or unclear, and the key to pass.
         """
+        outputs = self.opened(outputs)
         talk = _Conversation.of(self._turns(_INPUTS, inputs), self._turns(_OUTPUTS, outputs))
         given = context if contexts is None else contexts
         found = find_contexts(inputs, outputs, self.context_key) if given is None else read_contexts(given)
@@ -90,13 +98,19 @@ class ExchangeReader:
         )
         return Exchange(llm_input, talk.answer, kwargs)
 
+    def opened(self, outputs: Any) -> Any:
+        """`outputs`, or where they are a model or dataclass of which a part is meant, a mapping of its fields."""
+        return outputs if callable(self.context_key) else opened(outputs, self.output_key)
+
     def _turns(self, side: Side, value: Any) -> list[Turn]:
+        key = getattr(self, side.argument)
         apart_from = (self.context_key,) if isinstance(self.context_key, str) else CONTEXT_KEYS
-        chosen = select(side, value, getattr(self, side.argument), apart_from=apart_from)
+        value = opened(value, key, is_state=side.is_state)
+        chosen = select(side, value, key, apart_from=apart_from)
         if chosen is None:
             return []
         turns = read_turns(chosen, side.role, has_texts=_are_messages(value, chosen))
-        return [Turn(side.role, plain_text(side.name, chosen))] if turns is None else turns
+        return [Turn(side.role, plain_text(side.name, chosen, side.argument))] if turns is None else turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +144,7 @@ def _are_messages(value: Any, chosen: Any) -> bool:
 
 def _with_answer(answered: list[Turn]) -> list[Turn]:
     if not answered:
-        raise PiUsageError("outputs is empty, so there is no answer to score. Did the application fail?")
+        raise NoAnswer("outputs is empty, so there is no answer to score. Did the application fail?")
     if answered[-1].calls_tools and not answered[-1].text:
         raise PiUsageError(
             "outputs ends in a message that calls tools and says nothing, so there is no answer to score; pass"

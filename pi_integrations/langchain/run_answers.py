@@ -9,8 +9,9 @@ from typing import Any
 
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.contexts import CONTEXT_KEYS, find_contexts
-from pi_integrations.langchain.exchange import INPUT_NAMES, Exchange, ExchangeReader
+from pi_integrations.langchain.exchange import INPUT_NAMES, Exchange, ExchangeReader, NoAnswer
 from pi_integrations.langchain.feedback_messages import without_feedback
+from pi_integrations.langchain.fields import opened
 from pi_integrations.langchain.messages import is_message, is_summary, read_turns
 from pi_integrations.langchain.plain_answers import read_plain_answer
 from pi_integrations.langchain.state_answers import read_state_answer
@@ -36,12 +37,16 @@ def read_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: li
         return None
     parts = read_plain_answer(reader, inputs, outputs, documents)
     if parts is None:
-        parts = _read_answer(reader, inputs, outputs, documents)
+        try:
+            parts = _read_answer(reader, inputs, outputs, documents)
+        except NoAnswer:
+            return None
     return parts if parts and parts["llm_output"].strip() else None
 
 
 def _read_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: list[Any]) -> dict[str, Any] | None:
-    if _adds_nothing(reader, inputs, outputs):
+    is_given_back, outputs = inputs is outputs, reader.opened(outputs)
+    if not is_given_back and _adds_nothing(reader, opened(inputs, None, is_state=True), outputs):
         return None
     if _is_state(outputs) and not outputs["messages"] and reader.output_key is None:
         return None
@@ -57,7 +62,7 @@ def is_resumed(inputs: Any) -> bool:
 
 def _adds_nothing(reader: ExchangeReader, inputs: Any, outputs: Any) -> bool:
     """Whether outputs only repeat inputs and add passages, as those of a graph that was interrupted early."""
-    if not isinstance(inputs, Mapping) or not isinstance(outputs, Mapping) or inputs is outputs:
+    if not isinstance(inputs, Mapping) or not isinstance(outputs, Mapping):
         return False
     return all(
         (name in inputs and _is_same(inputs[name], value)) or _is_context(reader, name, value)
@@ -102,6 +107,7 @@ def _of_state(reader: ExchangeReader, inputs: Any, outputs: dict[str, Any]) -> d
         messages = _with_structured(messages, structured)
     if reader.input_key or reader.output_key or reader.context_key:
         return _texts(reader.read(inputs, {**outputs, "messages": messages}))
+    inputs = opened(inputs, None, is_state=True)
     if is_asked and isinstance(inputs, Mapping) and "messages" in inputs:
         inputs = {**inputs, "messages": []}  # the state's come before them: a guardrail may have rewritten some
     if (inputs is None or isinstance(inputs, Mapping)) and find_contexts(inputs, outputs, None) is None:

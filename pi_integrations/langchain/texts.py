@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
 
 from pi_integrations.errors import PiUsageError
-from pi_integrations.langchain.messages import is_message
+from pi_integrations.langchain.messages import is_message, read_turns
 
 __all__ = ["Key", "Side", "plain_text", "select", "structured_text"]
 
@@ -27,12 +27,14 @@ class Side:
         argument: Our argument that picks from it.
         role: Who speaks there when nothing says.
         names: Usual names of the entry that holds the text.
+        is_state: Whether a model or dataclass there is like a mapping of its fields, and not an answer as JSON.
     """
 
     name: str
     argument: str
     role: str
     names: tuple[str, ...]
+    is_state: bool = False
 
 
 def select(side: Side, value: Any, key: Key | None, *, apart_from: Sequence[str]) -> Any:
@@ -43,10 +45,10 @@ def select(side: Side, value: Any, key: Key | None, *, apart_from: Sequence[str]
     """
     if callable(key):
         return key(value)
-    if not isinstance(value, Mapping) or (key is None and is_message(value)):
-        return value
     if key is not None:
-        return _entry(side, value, key)
+        return _entry(side, value, key) if isinstance(value, Mapping) else _itself(side, value, key)
+    if not isinstance(value, Mapping) or is_message(value):
+        return value
     if "messages" in value:
         return value["messages"]
     if "generations" in value:
@@ -58,6 +60,16 @@ def _entry(side: Side, value: Mapping[str, Any], key: str) -> Any:
     if key not in value:
         raise PiUsageError(f"{side.argument} is {key!r}, but {side.name} holds {_listed(value)}")
     return value[key]
+
+
+def _itself(side: Side, value: Any, key: str) -> Any:
+    """A text, a number, or messages: there is nothing to choose from."""
+    if value is None or isinstance(value, str | int | float) or read_turns(value, side.role) is not None:
+        return value
+    raise PiUsageError(
+        f"{side.argument} is {key!r}, but {side.name} is a {type(value).__name__} and has no entries by name; pass"
+        f" {side.argument}= a function that takes {side.name} and returns the text"
+    )
 
 
 def _only(side: Side, value: Mapping[str, Any]) -> Any:
@@ -81,21 +93,28 @@ def _generated(generations: Any) -> Any:
     return generations or None
 
 
-def plain_text(name: str, value: Any) -> str:
+def plain_text(name: str, value: Any, argument: str | None = None) -> str:
     """A string as it is, anything else as JSON.
+
+    Args:
+        name: What holds it.
+        value: What it is.
+        argument: Our argument that would pick something else.
 
     Raises:
         PiUsageError: when it can be neither.
     """
     if isinstance(value, str):
         return str(value)
-    if hasattr(value, "model_dump_json"):
-        return str(value.model_dump_json())
     try:
-        return json.dumps(value, ensure_ascii=False)
+        if hasattr(value, "model_dump_json"):
+            return str(value.model_dump_json())
+        return to_json(value).decode() if is_dataclass(value) else json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
+        other = f", or {argument}= the name of a text in {name} or a function that takes {name} and returns one"
         raise PiUsageError(
             f"{name} holds a value of type {type(value).__name__}, neither text, nor messages, nor JSON; pass a string"
+            f"{other if argument else ''}"
         ) from None
 
 

@@ -200,3 +200,36 @@ def test_wrong_inputs_and_a_missing_endpoint_are_errors(pi: PiClient) -> None:
         PiDocumentFilter(client=pi).invoke({"query": {"q": "Q"}, "documents": documents("a")})  # type: ignore[typeddict-item]
     with pytest.raises(PiUsageError, match="WITHPI_API_KEY"):
         PiDocumentFilter().compress_documents(documents("a"), "Q")
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (["Repairs take a week."], r"documents\[0\] is a str; .* Document\(page_content=text\)"),
+        ([Document("a"), None], r"documents\[1\] is a NoneType"),
+        ([{"page_content": "a"}], r"documents\[0\] is a dict"),
+        (None, "documents is a NoneType; give a list"),
+        (Document("a"), "documents is a Document; give a list"),
+        ("Repairs take a week.", "documents is a str; give a list"),
+        ({"page_content": "a"}, "documents is a dict; give a list"),
+        (7, "documents is a int; give a list"),
+    ],
+)
+async def test_what_is_no_list_of_documents_is_an_error(pi: PiClient, found: Any, says: str) -> None:
+    """It names the field and what to give, sync and async, as a runnable and as a compressor."""
+    filtering = PiDocumentFilter(client=pi)
+    given: Any = {"query": "Q", "documents": found}
+    with pytest.raises(PiUsageError, match=says):
+        await filtering.ainvoke(given)
+    with pytest.raises(PiUsageError, match=says):
+        await asyncio.to_thread(filtering.invoke, given)
+    with pytest.raises(PiUsageError, match=says):
+        await filtering.acompress_documents(found, "Q")
+
+
+async def test_documents_may_come_one_by_one(pi: PiClient) -> None:
+    """From a generator, or in a tuple."""
+    filtering = PiDocumentFilter(client=pi)
+    results = [await filtering.acompress_documents(found, "Q") for found in (tuple(documents("ab")), documents("ab"))]
+    one_by_one: Any = (document for document in documents("ab"))
+    assert {kept(result) for result in [*results, await filtering.acompress_documents(one_by_one, "Q")]} == {"b"}

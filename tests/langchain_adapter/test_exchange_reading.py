@@ -48,6 +48,13 @@ OPENAI_AGENT = [
 
 class Ticket(BaseModel):
     title: str
+    notes: str = ""
+
+
+@dataclass
+class Talk:
+    text: str
+    notes: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,19 @@ CASES = [
         "A",
     ),
     Case("JSON values", {"q": {"id": 7}}, {"output": {"title": "Größe"}}, '{"id": 7}', '{"title": "Größe"}'),
-    Case("a pydantic value", "Q", Ticket(title="A"), "Q", '{"title":"A"}'),
+    Case("a pydantic value", "Q", Ticket(title="A"), "Q", '{"title":"A","notes":""}'),
+    Case("a pydantic input", Ticket(title="Q"), "A", "Q", "A"),
+    Case("a dataclass", Talk("Q"), Talk("A", "-"), "Q", '{"text":"A","notes":"-"}'),
+    Case(
+        "named fields",
+        Ticket(title="Q", notes="-"),
+        Talk("A", "-"),
+        compose_llm_input("Q", reference="R"),
+        "A",
+        reference=Ticket(title="R", notes="-"),
+        options={"input_key": "title", "output_key": "text", "reference_key": "title"},
+    ),
+    Case("a name for texts", "Q", "A", "Q", "A", options={"input_key": "question", "output_key": "answer"}),
     Case("a conversation", {"messages": AGENT[:4]}, {"messages": AGENT[4:]}, AGENT_INPUT, "A week."),
     Case("an agent's state repeats the input", {"messages": AGENT[:4]}, {"messages": AGENT}, AGENT_INPUT, "A week."),
     Case("a string beside an agent's state", {"question": "How long?"}, {"messages": AGENT}, AGENT_INPUT, "A week."),
@@ -209,10 +228,13 @@ REFUSALS = [
     Refusal("several entries", {"outputs": {"a": "A", "b": "B"}}, "outputs holds 'a', 'b'.* pass output_key="),
     Refusal("two usual names", {"inputs": {"input": "A", "query": "B"}, "outputs": "A"}, "pass input_key="),
     Refusal("a missing key", {"outputs": {"a": "A"}}, "output_key is 'b', but outputs holds 'a'", {"output_key": "b"}),
+    Refusal("a missing field", {"outputs": Talk("A")}, "outputs holds 'text', 'notes'", {"output_key": "answer"}),
+    Refusal("unclear fields", {"inputs": Talk("Q", "-"), "outputs": "A"}, "inputs holds 'text', 'notes'.* input_key="),
+    Refusal("a name for a list", {"outputs": [{"a": "A"}]}, "outputs is a list and has no", {"output_key": "a"}),
     Refusal("a missing context", {"outputs": "A"}, "context_key is 'docs'", {"context_key": "docs"}),
     Refusal("an unclear reference", {"outputs": "A", "reference_outputs": {"a": 1, "b": 2}}, "pass reference_key="),
     Refusal("only a tool call", {"outputs": AIMessage("", tool_calls=[CALL])}, "calls tools and says nothing"),
-    Refusal("no text", {"outputs": object()}, "outputs holds a value of type object"),
+    Refusal("no text", {"outputs": object()}, "outputs holds a value of type object.* output_key="),
     Refusal("an unknown keyword", {"outputs": "A", "contxt": "C"}, "'contxt' has no place"),
     Refusal("no history", {"outputs": "A", "history": "Hi"}, "history is a str"),
 ]

@@ -1,0 +1,58 @@
+"""Pydantic models and dataclasses as mappings of their fields: graphs have such states, chains such answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from pi_integrations.langchain.messages import is_message
+
+__all__ = ["fields_of", "opened"]
+
+
+def opened(value: Any, key: str | Callable[[Any], Any] | None, *, is_state: bool = False) -> Any:
+    """`value`, or where that is a model or dataclass of which a part is meant, a mapping of its fields.
+
+    Args:
+        value: What a framework passes.
+        key: What was given to pick from it: a function gets the value itself, a name one of all its fields.
+        is_state: Whether it is like a mapping without a key, too. Fields that are as they are by default then count
+            only when there are no others: nobody would have written them into a mapping.
+    """
+    if callable(key) or (key is None and (not is_state or hasattr(value, "page_content"))):
+        return value
+    found = fields_of(value)
+    if found is None:
+        return value
+    return found if key is not None else _given(value, found) or found
+
+
+def fields_of(value: Any) -> dict[str, Any] | None:
+    """The fields of a model or dataclass; None of anything else, and of messages, prompts and LangGraph's commands."""
+    if isinstance(value, str | list | Mapping | type) or is_message(value) or hasattr(value, "to_messages"):
+        return None
+    if hasattr(value, "resume") and hasattr(value, "goto"):
+        return None
+    if isinstance(value, BaseModel):
+        held = value.__dict__  # what is deprecated warns when it is asked for
+        return {**{name: held[name] for name in type(value).model_fields if name in held}, **(value.model_extra or {})}
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value) if hasattr(value, field.name)}
+    return None
+
+
+def _given(value: Any, found: dict[str, Any]) -> dict[str, Any]:
+    """Those of its fields that are not as they are by default."""
+    if isinstance(value, BaseModel):
+        return {name: part for name, part in found.items() if name in value.model_fields_set}
+    by_name = {each.name: each for each in fields(value)}
+    return {name: part for name, part in found.items() if not _is_default(by_name[name], part)}
+
+
+def _is_default(field: Field[Any], value: Any) -> bool:
+    if field.default_factory is not MISSING:
+        return type(value) in (list, dict, set, tuple) and not value  # without a call of the application's code
+    return value is field.default
