@@ -128,28 +128,28 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         """Called by LangChain on the application's thread, as is every method below."""
         if not self._runs.join(run_id, parent_run_id):
             kind = "chain" if run.get("run_type") in (None, "chain") else "step"
-            self._begin(kind, inputs, run_id, parent_run_id, run)
+            self._begin(kind, inputs, run_id, parent_run_id, run, serialized)
 
     def on_chat_model_start(
         self, serialized: Any, messages: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
     ) -> None:
         """A chat model begins."""
         if not self._runs.join(run_id, parent_run_id):
-            self._begin("llm", messages[0] if messages else [], run_id, parent_run_id, run)
+            self._begin("llm", messages[0] if messages else [], run_id, parent_run_id, run, serialized)
 
     def on_llm_start(
         self, serialized: Any, prompts: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
     ) -> None:
         """A plain model begins."""
         if not self._runs.join(run_id, parent_run_id):
-            self._begin("llm", prompts[0] if prompts else "", run_id, parent_run_id, run)
+            self._begin("llm", prompts[0] if prompts else "", run_id, parent_run_id, run, serialized)
 
     def on_tool_start(
         self, serialized: Any, input_str: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
     ) -> None:
         """A tool begins, or a retriever."""
         if not self._runs.join(run_id, parent_run_id):
-            self._begin("step", None, run_id, parent_run_id, run)
+            self._begin("step", None, run_id, parent_run_id, run, serialized)
 
     on_retriever_start = on_tool_start  # type: ignore[assignment]  # its second argument has another name
 
@@ -197,10 +197,16 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
             run.is_interrupted = True
 
     def _begin(
-        self, kind: str, inputs: Any, run_id: UUID, parent_run_id: UUID | None, details: Mapping[str, Any]
+        self,
+        kind: str,
+        inputs: Any,
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        details: Mapping[str, Any],
+        serialized: Any,
     ) -> None:
         try:
-            name = details.get("name")
+            name = _name(details.get("name"), serialized)
             if not self._is_answer(kind, name):
                 if self._level == "root":
                     self._runs.set_apart(run_id)
@@ -286,6 +292,14 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
             return False
         self._scorer.submit(**exchange, name=run.name, tags=run.tags, metadata=_metadata(run, outputs))
         return True
+
+
+def _name(given: str | None, serialized: Any) -> str | None:
+    """What LangChain's tracers call the run: one of a model without a `run_name` comes without a name."""
+    if given is not None or not serialized:
+        return given
+    name: str | None = serialized.get("name") or (serialized.get("id") or [None])[-1]
+    return name
 
 
 def _metadata(run: OpenRun, outputs: Any) -> dict[str, Any]:
