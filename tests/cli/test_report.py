@@ -175,7 +175,7 @@ def test_hostile_text_is_shown_and_inert_wherever_it_stands(tmp_path: Path) -> N
     assert hostile.text.count(HOSTILE) >= 8
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=80))
 def test_any_text_appears_in_its_visible_form(tmp_path: Path, text: str) -> None:
     """Whatever the characters, lone surrogates included, the page is valid UTF-8 and shows them."""

@@ -38,7 +38,7 @@ def as_the_reader(inputs: Any, outputs: Any, documents: list[Document]) -> None:
     assert composed(parts) == (expected.llm_input, expected.llm_output)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(EARLIER, st.sampled_from(["", "How long?"]), st.sampled_from(ANSWERS), st.sampled_from([[], DOCUMENTS]))
 def test_messages_say_what_the_reader_says(
     earlier: list[tuple[str, str]], question: str, answer: Any, documents: list[Document]

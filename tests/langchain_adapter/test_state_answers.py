@@ -33,7 +33,7 @@ def composed(parts: dict[str, Any]) -> tuple[str, str]:
     return compose_llm_input(parts.pop("llm_input"), **parts), answer
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(TURNS, st.integers(0, 8))
 def test_it_says_what_the_reader_says(turns: list[tuple[str, str]], asked: int) -> None:
     """Of any conversation, with any part of it as the input, as messages, pairs or mappings."""

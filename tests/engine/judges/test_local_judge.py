@@ -253,7 +253,7 @@ def test_single_character_that_is_a_control_token_is_unreadable(tmp_path: Path) 
 @given(
     text=st.lists(st.sampled_from(["<|im_end|>", "<think>", "</s>", "<|im", "_end|>", " ", "é", "Yes"])).map("".join)
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_text_makes_a_control_token_or_is_changed(tokenizer: Any, text: str) -> None:
     """Whatever the mixture, and byte-level vocabularies give the very text back."""
     ids = TextEncoder(tokenizer).ids(text)
@@ -274,7 +274,7 @@ async def test_hostile_text_adds_no_control_token_to_the_prompt(folder: Folder) 
 
 
 @given(llm_input=st.text(), llm_output=st.text())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_text_can_close_its_delimiter(llm_input: str, llm_output: str) -> None:
     """The code stands in the four tags and nowhere else, and the same texts give the same block."""
     block = exchange_block(Exchange(llm_input, llm_output))
