@@ -99,6 +99,7 @@ class AnswerWatch:
             outcome = outcome_of(result)
             if outcome is None:
                 return
+            answer.agent = outcome.agent
             if outcome.stream is None:
                 self._scorer.defer(self._take, answer, outcome.text, outcome.contexts)
             else:
@@ -155,7 +156,7 @@ class AnswerWatch:
         self._scorer.submit(
             llm_input=answer.question,
             llm_output=text,
-            system_prompt=answer.system_prompt,
+            system_prompt=answer.instructions,
             history=answer.history or (),
             contexts=contexts,
             name=answer.name,

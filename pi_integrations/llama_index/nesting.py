@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-__all__ = ["Nesting", "OpenAnswer", "lacks_history"]
+__all__ = ["Instructions", "Nesting", "OpenAnswer", "lacks_history"]
+
+Instructions: TypeAlias = str | dict[str, str | None] | None
 
 
 @dataclass(eq=False, slots=True)
@@ -20,7 +22,8 @@ class OpenAnswer:
         name: Class of the engine, agent or workflow.
         tags: What `instrument_tags` attached.
         history: Earlier turns as `(role, text)`; None while they are not known.
-        system_prompt: The agent's standing instructions.
+        system_prompt: The agent's standing instructions; of several agents each one's, by name.
+        agent: Which agent answered, where one did.
         is_run: Whether it is a run of an agent or workflow.
         owner: The nesting it is open in.
         around: The answer it was begun inside of.
@@ -32,11 +35,18 @@ class OpenAnswer:
     name: str | None = None
     tags: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[tuple[str, str]] | None = ()
-    system_prompt: str | None = None
+    system_prompt: Instructions = None
     is_run: bool = False
+    agent: str | None = None
     owner: Nesting | None = None
     around: OpenAnswer | None = None
     finished: bool = False
+
+    @property
+    def instructions(self) -> str | None:
+        """The system prompt of whoever answered."""
+        prompt = self.system_prompt
+        return prompt.get(self.agent or "") if isinstance(prompt, dict) else prompt
 
 
 # One variable for all handlers: a context keeps every variable that was ever set in it.

@@ -42,11 +42,13 @@ class Outcome:
         text: All of it; None when there is none, or none yet.
         contexts: What it was made from, best first.
         stream: Where the text comes from, when it is still to be read.
+        agent: The name of the agent that gave it, where one did.
     """
 
     text: str | None
     contexts: list[str] = field(default_factory=list)
     stream: Streamed | None = None
+    agent: str | None = None
 
 
 def outcome_of(result: Any) -> Outcome | None:
@@ -98,7 +100,7 @@ def _mapped(result: Mapping[str, Any]) -> Outcome | None:
     if outcome is None or outcome.contexts:
         return outcome
     found = next((result[name] for name in _CONTEXT_FIELDS if isinstance(result.get(name), Sequence)), ())
-    return Outcome(outcome.text, _texts(found), outcome.stream)
+    return Outcome(outcome.text, _texts(found), outcome.stream, outcome.agent)
 
 
 def _chatted(response: AgentChatResponse | StreamingAgentChatResponse) -> Outcome:
@@ -116,7 +118,7 @@ def _passages(nodes: Iterable[NodeWithScore] | None) -> list[str]:
 
 
 def _agent(output: AgentOutput) -> Outcome:
-    return Outcome(_agent_text(output), _tool_outputs(output.tool_calls))
+    return Outcome(_agent_text(output), _tool_outputs(output.tool_calls), agent=output.current_agent_name)
 
 
 def _agent_text(output: AgentOutput) -> str | None:

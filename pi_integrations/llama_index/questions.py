@@ -16,7 +16,7 @@ from llama_index.core.workflow import StartEvent, Workflow
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 
 from pi_integrations.llama_index.events import fields_of
-from pi_integrations.llama_index.nesting import OpenAnswer
+from pi_integrations.llama_index.nesting import Instructions, OpenAnswer
 from pi_integrations.llama_index.turns import (
     MODEL_CALLS,
     QUESTION_FIELDS,
@@ -40,12 +40,13 @@ class Role:
     Attributes:
         methods: Those whose spans tell it; others are steps of these.
         asked: The question and the earlier turns in the arguments of an answer's span; None of a model's call.
-        instructed: The standing instructions of an agent or workflow; None of what does not answer in runs.
+        instructed: The standing instructions of an agent or workflow, or those of each agent in it by name; None of
+            what does not answer in runs.
     """
 
     methods: frozenset[str]
     asked: Callable[[Mapping[str, Any]], _Asked] | None = None
-    instructed: Callable[[Any], Any] | None = None
+    instructed: Callable[[Any], Instructions] | None = None
 
     def has(self, span_id: str, instance: Any) -> bool:
         """Whether the span of `instance` tells it."""
@@ -77,7 +78,7 @@ def begun(role: Role, span_id: str, instance: Any, arguments: Mapping[str, Any])
         type(instance).__name__,
         dict(active_instrument_tags.get()),
         history,
-        prompt if isinstance(prompt, str) else None,
+        prompt,
         role.instructed is not None,
     )
 
@@ -134,20 +135,20 @@ def _question(fields: Mapping[str, Any]) -> str | None:
     return next(iter(texts.values())) if len(texts) == 1 else None
 
 
-def _own_prompt(workflow: Any) -> Any:
-    return getattr(workflow, "system_prompt", None)
+def _own_prompt(workflow: Any) -> str | None:
+    prompt = getattr(workflow, "system_prompt", None)
+    return prompt if isinstance(prompt, str) else None
 
 
-def _only_prompt(workflow: AgentWorkflow) -> Any:
-    """The one agent's. Of several each is given its own, and which one will answer is not known yet."""
-    agents = workflow.agents
-    return agents[workflow.root_agent].system_prompt if len(agents) == 1 else None
+def _prompts(workflow: AgentWorkflow) -> dict[str, str | None]:
+    """Each agent's own: after a handoff any of them may answer, and none is given another's."""
+    return {name: agent.system_prompt for name, agent in workflow.agents.items()}
 
 
 _RUNS = frozenset({"run"})
 # The first one that fits counts.
 _ROLES: dict[type, Role] = {
-    AgentWorkflow: Role(_RUNS, _run, _only_prompt),
+    AgentWorkflow: Role(_RUNS, _run, _prompts),
     Workflow: Role(_RUNS, _run, _own_prompt),
     BaseQueryEngine: Role(frozenset({"query", "aquery"}), _queried),
     BaseChatEngine: Role(frozenset({"chat", "achat", "stream_chat", "astream_chat"}), _chatted),

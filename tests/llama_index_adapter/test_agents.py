@@ -230,15 +230,18 @@ class TestInsideAnAgent:
         assert inputs == [f"### System prompt\nBe brief.\n\n### Input\n{ASKED}"] * 2
 
     @pytest.mark.parametrize("handed_over", [True, False])
-    async def test_a_workflow_of_several_agents_has_no_system_prompt(self, watched: Watched, handed_over: bool) -> None:
-        """Whoever answers: the other agent's instructions were not given to it."""
+    async def test_a_workflow_of_several_agents_has_that_of_the_one_that_answered(
+        self, watched: Watched, handed_over: bool
+    ) -> None:
+        """The other agent's instructions were not given to it."""
         llm = calls("handoff", to_agent="expert", reason="repairs") if handed_over else says("A week.")
         listens = {"name": "clerk", "description": "Listens", "system_prompt": "Hand over, never answer."}
         knows = {"name": "expert", "description": "Knows", "system_prompt": "Be brief."}
         agents = [FunctionAgent(tools=[], llm=llm, **listens), FunctionAgent(tools=[], llm=says("A week."), **knows)]
         output = await AgentWorkflow(agents=agents, root_agent="clerk").run(ASKED)
         assert output.current_agent_name == ("expert" if handed_over else "clerk")
-        assert [score.llm_input for score in watched.scores()] == [ASKED]
+        told = knows["system_prompt"] if handed_over else listens["system_prompt"]
+        assert [score.llm_input for score in watched.scores()] == [f"### System prompt\n{told}\n\n### Input\n{ASKED}"]
 
     async def test_a_workflow_with_agents_of_another_kind(self, watched: Watched) -> None:
         """They are no agents of LlamaIndex's, and its answer is scored as any other."""
