@@ -266,6 +266,82 @@ def test_a_filter_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
     assert "stopped before 1 exchanges had scores" in done.stderr
 
 
+async def test_tasks_that_hang_hold_up_no_end(client: AsyncPiClient) -> None:
+    """Closing takes as long as was said, and blocks no loop; what waits behind them is counted all the same."""
+    release = threading.Event()
+    for is_async in (True, False):
+        scorer = BackgroundScorer(RUBRIC, client=client)
+        for _ in range(3):
+            scorer.defer(release.wait, 30)
+        scorer.defer(submits, scorer, "Good day.")
+        started = time.monotonic()
+        await scorer.aclose(0.1) if is_async else scorer.close(0.1)
+        assert time.monotonic() - started < 1.0
+        assert not scorer.submit(llm_input="Hello?", llm_output="Too late.")
+    release.set()
+    assert eventually(lambda: scorer.counts() == ScorerCounts(submitted=2, dropped=2))
+
+
+def test_scoring_goes_on_while_more_comes_than_is_read(client: AsyncPiClient) -> None:
+    """The rest is dropped."""
+    slow = Slow(0.005)
+    sink = MemorySink()
+    with BackgroundScorer(RUBRIC, client=client, sink=sink, names=slow, max_queue=50) as scorer:
+        end = time.monotonic() + 3
+        while time.monotonic() < end and len(sink.scores) < 10:
+            scorer.defer(submits, scorer, "Good day.")
+            time.sleep(0.001)
+        assert len(sink.scores) >= 10
+        slow.release.set()
+
+
+def test_who_waits_takes_no_room(client: AsyncPiClient) -> None:
+    """Twenty ask for the counts while a filter hangs, and an exchange that comes is not dropped for that."""
+    slow = Slow(30.0)
+    with BackgroundScorer(RUBRIC, client=client, names=slow, max_queue=5) as scorer:
+        scorer.defer(submits, scorer, "Good day.")
+        threads = [threading.Thread(target=scorer.counts) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)
+        scorer.defer(submits, scorer, "Good night.")
+        slow.release.set()
+        for thread in threads:
+            thread.join()
+        assert scorer.flush(10)
+        assert scorer.counts() == ScorerCounts(submitted=2, scored=2)
+
+
+def test_a_loop_that_is_closed_while_it_waits_costs_nothing(client: AsyncPiClient) -> None:
+    """It is no failed exchange."""
+    slow = Slow(30.0)
+    with BackgroundScorer(RUBRIC, client=client, names=slow) as scorer:
+        scorer.defer(submits, scorer, "Good day.")
+        loop = asyncio.new_event_loop()
+        waiting = loop.create_task(scorer.aflush(30))
+        loop.run_until_complete(asyncio.sleep(0.1))
+        waiting.cancel()
+        loop.close()
+        slow.release.set()
+        assert scorer.flush(10)
+        assert scorer.counts() == ScorerCounts(submitted=1, scored=1)
+
+
+def test_without_threads_waiting_ends(client: AsyncPiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits reads."""
+    with BackgroundScorer(RUBRIC, client=client) as scorer:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_more_threads)
+            seen: list[int] = []
+            scorer.defer(seen.append, 1)
+            assert scorer.catch_up(5)
+        assert seen == [1]
+
+
+def no_more_threads(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 @pytest.mark.parametrize(("timeout", "is_whole"), [(-1.0, False), (float("inf"), True), (1e12, True), (None, True)])
 async def test_any_number_is_a_timeout(client: AsyncPiClient, timeout: float | None, is_whole: bool) -> None:
     """Below 0 is now, as for a deadline that has passed; and closing closes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
@@ -22,7 +23,11 @@ class Deadline:
     """
 
     def __init__(self, timeout: float | None) -> None:
-        if timeout is not None and (not isinstance(timeout, int | float) or timeout != timeout):
+        try:
+            is_number = timeout is None or not math.isnan(timeout)
+        except TypeError:
+            is_number = False
+        if not is_number:
             raise PiUsageError(f"timeout is {timeout!r}; give seconds, or None to wait as long as it takes")
         self._end = None if timeout is None or timeout > threading.TIMEOUT_MAX / 2 else time.monotonic() + timeout
 

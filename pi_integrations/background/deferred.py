@@ -23,18 +23,18 @@ class Deferred:
     The application's side is one `append`. The scorer's thread makes the calls, one at a time; who wants to know how
     things stand has another thread help it and waits as long as they like, for a call may ask a filter of the
     application's, and hang. What comes when there is no room, or after the end, is called where it came: its exchange
-    is refused, which asks nobody.
+    is refused, which asks nobody. So is what is left at the end, on a thread of its own.
 
     Attributes:
         is_attended: Whether somebody looks without being told.
 
     Args:
-        attend: Called after something was added that nobody would look for.
+        attend: Called after something was added that nobody would look for; whether there is a thread now that does.
         failed: Called with what a call raised.
         capacity: Calls waiting at a time.
     """
 
-    def __init__(self, attend: Callable[[], None], failed: Callable[[BaseException], None], capacity: int) -> None:
+    def __init__(self, attend: Callable[[], bool], failed: Callable[[BaseException], None], capacity: int) -> None:
         self.is_attended = False
         self._attend = attend
         self._failed = failed
@@ -42,7 +42,9 @@ class Deferred:
         self._waiting: deque[_Call] = deque()
         self._running = threading.Lock()
         self._runner: int | None = None
-        self._is_closed = False
+        self._closed = threading.Event()
+        # Those that wait take no room.
+        self._told: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -51,23 +53,29 @@ class Deferred:
         """Takes a call of `task`, and returns at once."""
         waiting = self._waiting
         call = (copy_context(), task, arguments)
-        if len(waiting) >= self._capacity:
+        if self._closed.is_set() or (len(waiting) >= self._capacity and self._is_full()):
             self._refuse(*call)
             return
         waiting.append(call)
         # Who stops looking says so before looking a last time: one of the two sees the other.
-        if self._is_closed:
+        if self._closed.is_set():
             self._refuse_all()
         elif not self.is_attended:
             self._attend()
 
     def is_refusing(self) -> bool:
         """Whether this is called inside a call for which there was no room."""
-        return _refusing.get() is self
+        mark = _refusing.get()
+        # A thread that was started in there has a copy of its context.
+        return mark is not None and mark == (id(self), get_ident())
 
-    def run_all(self) -> None:
-        """Makes the calls that are there, oldest first; leaves them to another thread that is at it."""
-        while self._waiting and self._running.acquire(blocking=False):
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= self._capacity + len(self._told)
+
+    def run_all(self, seconds: float | None = None) -> None:
+        """Makes the calls that are there, oldest first, for some time; leaves them to another thread that is at it."""
+        deadline = Deadline(seconds)
+        while self._waiting and deadline.left != 0.0 and self._running.acquire(blocking=False):
             self._runner = get_ident()
             try:
                 with suppress(IndexError):  # taken by `close`
@@ -95,30 +103,33 @@ class Deferred:
     def tell(self, made: Callable[[], Any]) -> Callable[[], None]:
         """Has `made` called, in another thread, once every call that is there was made; returns what prevents it."""
         call: _Call = (Context(), made, ())
+        self._told.add(id(call))
         self._waiting.append(call)
-        if self._is_closed:
-            self._refuse_all()
-        else:
-            self._help()
+        # A thread for a moment: the scorer's own may be in a sink that hangs, and the caller's must not be in a filter.
+        if self._start(self._refuse_all if self._closed.is_set() else self.run_all) is None and not self._attend():
+            self.run_all()
 
         def forget() -> None:
+            self._told.discard(id(call))
             with suppress(ValueError):
                 self._waiting.remove(call)
 
         return forget
 
-    def close(self) -> None:
-        """Refuses what is there and whatever comes."""
-        self._is_closed = True
-        self._refuse_all()
+    def close(self, patience: float) -> int:
+        """Refuses what is there, and whatever comes; how much it did not get at within `patience` seconds."""
+        self._closed.set()
+        if self._waiting and (thread := self._start(self._refuse_all)) is not None:
+            thread.join(patience)
+        return len(self._waiting)
 
-    def _help(self) -> None:
-        # A thread for a moment: the scorer's own may be in a sink that hangs, and the caller's must not be in a filter.
-        thread = threading.Thread(target=Context().run, args=(self.run_all,), name="pi-reading", daemon=True)
+    def _start(self, work: Callable[[], None]) -> threading.Thread | None:
+        thread = threading.Thread(target=Context().run, args=(work,), name="pi-reading", daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # no thread can be started any more; the scorer's own may be there
-            self._attend()
+        except RuntimeError:  # no thread can be started any more
+            return None
+        return thread
 
     def _refuse_all(self) -> None:
         while self._waiting:
@@ -126,7 +137,7 @@ class Deferred:
                 self._refuse(*self._waiting.popleft())
 
     def _refuse(self, context: Context, task: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-        context.run(_refusing.set, self)
+        context.run(_refusing.set, (id(self), get_ident()))
         self._run(context, task, arguments)
 
     def _run(self, context: Context, task: Callable[..., None], arguments: tuple[Any, ...]) -> None:
@@ -138,4 +149,4 @@ class Deferred:
             self._failed(error)
 
 
-_refusing: ContextVar[Deferred | None] = ContextVar("pi_refusing", default=None)
+_refusing: ContextVar[tuple[int, int] | None] = ContextVar("pi_refusing", default=None)

@@ -16,6 +16,8 @@ from pi_integrations.background.worker import Exchange, Job, Worker
 
 __all__ = ["ExchangeQueue"]
 
+_PATIENCE = 0.05
+
 logger = logging.getLogger("pi_integrations.background")
 
 
@@ -91,17 +93,19 @@ class ExchangeQueue:
         before = self.ledger.counts().dropped
         self._is_stopping = True
         self.ledger.close()
-        self.deferred.close()
-        self._is_stopping = False
+        unread = self.deferred.close(_PATIENCE)
+        self._is_stopping = unread > 0
         self._worker.stop()
-        if dropped := self.ledger.counts().dropped - before:
+        if dropped := self.ledger.counts().dropped - before + unread:
             self._warn("left", f"A background scorer stopped before {dropped} exchanges had scores; they are dropped.")
 
-    def _attend(self) -> None:
+    def _attend(self) -> bool:
         try:
             self._worker.wake()
         except Exception as error:  # noqa: BLE001 (never into the application; it waits for whoever looks)
             self._warn(kind_of(error), f"A background scorer has no thread: {type(error).__name__}: {error}", error)
+            return False
+        return True
 
     def _warn_dropped(self) -> None:
         if self._is_stopping:

@@ -174,8 +174,8 @@ class BackgroundScorer:
         For handlers of frameworks: finding the exchange in what a framework holds takes longer than the application
         should wait, so leave it, and the `submit`, to a task. Tasks run one at a time, in the order in which they came,
         and `flush`, `counts` and `close` wait for them. One for which there is no room, because `max_queue` of them
-        wait, runs at once, as it does after `close`; what it submits is dropped. Never raises: a task that does counts
-        as a failed exchange.
+        wait, runs at once, as it does after `close`, and what `close` found waiting runs beside it; what these submit
+        is dropped. Never raises: a task that does counts as a failed exchange.
         """
         self._queue.deferred.add(task, arguments)
 
@@ -261,7 +261,12 @@ class BackgroundScorer:
         if self._queue.deferred.is_done:
             return True
         read, loop = asyncio.Event(), asyncio.get_running_loop()
-        forget = self._queue.deferred.tell(lambda: loop.call_soon_threadsafe(read.set))
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # the loop was closed, and nobody waits
+                loop.call_soon_threadsafe(read.set)
+
+        forget = self._queue.deferred.tell(tell)
         try:
             await asyncio.wait_for(read.wait(), deadline.left)
         except TimeoutError:

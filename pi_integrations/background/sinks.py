@@ -103,7 +103,7 @@ class CallableSink:
         """Calls the function.
 
         Raises:
-            PiUsageError: when it returns something that would have to be awaited.
+            PiUsageError: when it returns a coroutine.
         """
         hand_over(self._function, score)
 
@@ -133,12 +133,11 @@ def hand_over(write: Callable[[BackgroundScore], object], score: BackgroundScore
     """Calls `write`, a sink's or a function that is one.
 
     Raises:
-        PiUsageError: when it returns something that would have to be awaited, which nobody does.
+        PiUsageError: when it returns a coroutine, which has not begun and which nobody awaits.
     """
     returned = write(score)
-    if inspect.isawaitable(returned):
-        if isinstance(returned, Coroutine):
-            returned.close()
+    if isinstance(returned, Coroutine):
+        returned.close()
         raise PiUsageError(
             f"the sink's write returned a {type(returned).__name__} that nobody awaits; give a plain function, it"
             " runs in a thread of its own"

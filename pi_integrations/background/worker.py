@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Exchange", "Job", "Worker"]
 
 _LOOK_EVERY = 0.02
+# Seconds at a time for what was deferred: were it read to its end, scoring would wait for that while more comes.
+_READ_FOR = 0.02
 _QUIET_LOOKS = 50
 
 
@@ -153,7 +155,7 @@ class Worker:
 
     def _next(self) -> _Look | _Done | None:
         try:
-            return self._inbox.get(timeout=_LOOK_EVERY)
+            return self._inbox.get(timeout=_LOOK_EVERY if not self._deferred else 0.0)
         except Empty:
             self._quiet = self._quiet + 1 if self._is_idle() else 0
         return _LOOK if self._quiet < _QUIET_LOOKS else self._sleep()
@@ -171,7 +173,7 @@ class Worker:
         return not self._deferred and (is_full or not self._waiting)
 
     def _begin_waiting(self) -> None:
-        self._deferred.run_all()
+        self._deferred.run_all(_READ_FOR)
         while self._waiting and len(self._in_flight) < self._max_concurrency and not self._stopped:
             self._begin(self._waiting.popleft())
 

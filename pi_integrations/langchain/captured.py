@@ -106,10 +106,14 @@ class Captured:
         self._keep(messages[-1], messages, len(messages) - 1, 0)
 
 
+# What is read of messages and documents.
+_READ = ("content", "page_content", "role", "id", "tool_calls", "additional_kwargs")
+
+
 def _keep_inside(fields: dict[str, Any]) -> None:
     for name in ("content", "tool_calls", "additional_kwargs"):
         value = fields.get(name)
-        if value and type(value) is not str:
+        if value is not None and type(value) is not str:
             fields[name] = _copied(value)
 
 
@@ -120,10 +124,9 @@ def _copied(value: Any) -> Any:
 
 
 def _has_changed(thing: Any, fields: dict[str, Any]) -> bool:
-    try:
-        return bool(thing.__dict__ != fields)
-    except Exception:  # noqa: BLE001 (of values, such as arrays, that do not compare; then it is put together anew)
-        return True
+    now = thing.__dict__
+    # LangGraph gives an id to a message that has none.
+    return any(now.get(name) != fields[name] for name in _READ if fields.get(name) is not None)
 
 
 @lru_cache(maxsize=4096)

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pi_integrations.errors import PiUsageError
-from pi_integrations.langchain.fields import opened
+from pi_integrations.langchain.fields import CONTEXT_KEYS, opened
 from pi_integrations.langchain.messages import is_message
 from pi_integrations.langchain.texts import Key, plain_text
 
-__all__ = ["CONTEXT_KEYS", "find_contexts", "read_contexts"]
+__all__ = ["find_contexts", "read_contexts"]
 
-CONTEXT_KEYS = ("contexts", "context")
 _INSIDE = (*CONTEXT_KEYS, "documents")
 
 

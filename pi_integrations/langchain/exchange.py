@@ -11,19 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from pi_integrations.errors import PiUsageError
-from pi_integrations.langchain.contexts import CONTEXT_KEYS, find_contexts, read_contexts
-from pi_integrations.langchain.fields import opened
+from pi_integrations.langchain.contexts import find_contexts, read_contexts
+from pi_integrations.langchain.fields import CONTEXT_KEYS, INPUT_NAMES, opened
 from pi_integrations.langchain.messages import Turn, read_turns
 from pi_integrations.langchain.texts import Key, Side, plain_text, select
 from pi_integrations.models import compose_llm_input
 
-__all__ = ["EXTRAS", "INPUT_NAMES", "Exchange", "ExchangeReader", "NoAnswer"]
+__all__ = ["EXTRAS", "Exchange", "ExchangeReader", "NoAnswer"]
 
 EXTRAS = ("context", "contexts", "system_prompt", "history", "kwargs")
 """What `ExchangeReader.read` takes by keyword."""
-
-INPUT_NAMES = ("llm_input", "input", "question", "query")
-"""Usual names of what an application is asked."""
 
 _INPUTS = Side("inputs", "input_key", "user", INPUT_NAMES, is_state=True)
 _OUTPUTS = Side("outputs", "output_key", "assistant", ("llm_output", "output", "answer", "response"))

@@ -10,7 +10,15 @@ from pydantic import BaseModel
 
 from pi_integrations.langchain.messages import is_message
 
-__all__ = ["fields_of", "opened"]
+__all__ = ["CONTEXT_KEYS", "INPUT_NAMES", "fields_of", "opened"]
+
+INPUT_NAMES = ("llm_input", "input", "question", "query")
+"""Usual names of what an application is asked."""
+
+CONTEXT_KEYS = ("contexts", "context")
+"""Names of retrieved passages."""
+
+_USUAL = frozenset({"messages", "content", *CONTEXT_KEYS, *INPUT_NAMES})
 
 
 def opened(value: Any, key: str | Callable[[Any], Any] | None, *, is_state: bool = False) -> Any:
@@ -19,8 +27,9 @@ def opened(value: Any, key: str | Callable[[Any], Any] | None, *, is_state: bool
     Args:
         value: What a framework passes.
         key: What was given to pick from it: a function gets the value itself, a name one of all its fields.
-        is_state: Whether it is like a mapping without a key, too. Fields that are as they are by default then count
-            only when there are no others: nobody would have written them into a mapping.
+        is_state: Whether it is like a mapping without a key, too: of the fields without a default, and those with a
+            usual name that were given. Where there are none, of all that were given, else of all: nobody would have
+            written the others into a mapping.
     """
     if callable(key) or (key is None and (not is_state or hasattr(value, "page_content"))):
         return value
@@ -45,11 +54,20 @@ def fields_of(value: Any) -> dict[str, Any] | None:
 
 
 def _given(value: Any, found: dict[str, Any]) -> dict[str, Any]:
-    """Those of its fields that are not as they are by default."""
+    """Those of its fields that say what was asked; none where nothing was given."""
     if isinstance(value, BaseModel):
-        return {name: part for name, part in found.items() if name in value.model_fields_set}
-    by_name = {each.name: each for each in fields(value)}
-    return {name: part for name, part in found.items() if not _is_default(by_name[name], part)}
+        required = {name for name, field in type(value).model_fields.items() if field.is_required()}
+        given = value.model_fields_set
+    else:
+        by_name = {each.name: each for each in fields(value)}
+        required = {name for name, field in by_name.items() if not _has_default(field)}
+        given = {name for name, part in found.items() if not _is_default(by_name[name], part)}
+    telling = required | {name for name in given if name in _USUAL}
+    return {name: part for name, part in found.items() if name in (telling or given)}
+
+
+def _has_default(field: Field[Any]) -> bool:
+    return field.default is not MISSING or field.default_factory is not MISSING
 
 
 def _is_default(field: Field[Any], value: Any) -> bool:

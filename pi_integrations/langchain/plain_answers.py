@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pi_integrations.langchain.contexts import CONTEXT_KEYS, read_contexts
+from pi_integrations.langchain.contexts import read_contexts
 from pi_integrations.langchain.exchange import ExchangeReader
+from pi_integrations.langchain.fields import CONTEXT_KEYS
 from pi_integrations.langchain.state_answers import read_state_answer
 
 __all__ = ["read_plain_answer"]

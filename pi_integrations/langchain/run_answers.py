@@ -8,10 +8,10 @@ from types import FrameType
 from typing import Any
 
 from pi_integrations.errors import PiUsageError
-from pi_integrations.langchain.contexts import CONTEXT_KEYS, find_contexts
-from pi_integrations.langchain.exchange import INPUT_NAMES, Exchange, ExchangeReader, NoAnswer
+from pi_integrations.langchain.contexts import find_contexts
+from pi_integrations.langchain.exchange import Exchange, ExchangeReader, NoAnswer
 from pi_integrations.langchain.feedback_messages import without_feedback
-from pi_integrations.langchain.fields import opened
+from pi_integrations.langchain.fields import CONTEXT_KEYS, INPUT_NAMES, opened
 from pi_integrations.langchain.messages import is_message, is_summary, read_turns
 from pi_integrations.langchain.plain_answers import read_plain_answer
 from pi_integrations.langchain.state_answers import read_state_answer
@@ -20,6 +20,7 @@ from pi_integrations.models import ScoreResult
 
 __all__ = ["closed_early", "is_resumed", "last_message", "model_output", "read_answer", "written_message"]
 
+_ASKING = frozenset({"user", "system", "summary"})
 _RESUMED = "a graph was resumed, and neither this handler nor its"
 _WRITTEN = frozenset({"ai", "AIMessageChunk"})
 _ANSWERING = frozenset({"ai", "AIMessageChunk", "assistant", "tool", "ToolMessageChunk", "function"})
@@ -78,6 +79,8 @@ def _is_same(first: Any, second: Any) -> bool:
     """Whether they are one thing, or copies of ours of one; equal things of other kinds are not the same."""
     if first is second:
         return True
+    if type(first) is type(second) and is_message(first) and not isinstance(first, Mapping):
+        return bool(first.content == second.content)  # what was changed after the run is a copy of ours
     if isinstance(first, str) and isinstance(second, str):
         return first == second
     if isinstance(first, list) and isinstance(second, list):
@@ -201,7 +204,7 @@ def _is_answer(message: Any) -> bool:
         return True
     if isinstance(message, Mapping):
         turns = read_turns(message, "assistant") or ()
-        return all(turn.role in _ANSWERING and not turn.calls_tools for turn in turns)
+        return not any(turn.role in _ASKING or turn.calls_tools for turn in turns)
     kind = getattr(message, "type", "chat")
     return (kind if kind != "chat" else message.role) in _ANSWERING and not getattr(message, "tool_calls", None)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from langchain_core.messages import AIMessage, ChatMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
+from langgraph.graph import START, StateGraph
+from langgraph.graph.message import add_messages
 from live_models import ANSWER
 from questions import POLITE
+from typing_extensions import TypedDict
 
 from pi_integrations import AsyncPiClient
 from pi_integrations.background import BackgroundScorer, MemorySink
@@ -47,6 +50,10 @@ def calls_added(messages: list[Any]) -> None:
     messages[-1].tool_calls = [CALL]
 
 
+def calls_appended(messages: list[Any]) -> None:
+    messages[-1].tool_calls.append(CALL)
+
+
 def roles_changed(messages: list[Any]) -> None:
     messages[0].role, messages[-1].role = "tool", "user"
 
@@ -66,10 +73,11 @@ def made_a_summary(messages: list[Any]) -> None:
             False,
         ),
         ([HumanMessage("How long?"), AIMessage(ANSWER)], calls_added, True),
+        ([HumanMessage("How long?"), AIMessage(ANSWER)], calls_appended, True),
         ([ChatMessage("How long?", role="user"), ChatMessage(ANSWER, role="assistant")], roles_changed, True),
         ([HumanMessage("How long?", additional_kwargs={"a": 1})], made_a_summary, True),
     ],
-    ids=["calls removed", "calls cleared", "calls of a mapping", "calls added", "roles", "summary"],
+    ids=["calls removed", "calls cleared", "calls of a mapping", "calls added", "calls appended", "roles", "summary"],
 )
 def test_what_a_message_was_is_what_counts(
     scorer: BackgroundScorer, messages: list[Any], change: Callable[[list[Any]], None], is_answered: bool
@@ -89,6 +97,39 @@ def test_what_a_message_was_is_what_counts(
     scores = scorer.sink.scores  # type: ignore[attr-defined]
     assert [(score.llm_input, score.llm_output) for score in scores] == [("How long?", ANSWER)] * is_answered
     assert handler.counts() == RunCounts(runs=1, submitted=int(is_answered), unanswered=int(not is_answered))
+
+
+class Talk(TypedDict, total=False):
+    history: Annotated[list[Any], add_messages]
+    context: list[str]
+
+
+@pytest.mark.parametrize(
+    "history", [[HumanMessage("How long?")], [HumanMessage("How long?"), AIMessage("A week.")]], ids=["asked", "told"]
+)
+@pytest.mark.parametrize("added", [{}, {"context": ["Repairs take a week."]}], ids=["nothing", "passages"])
+def test_a_graph_that_gives_ids_to_what_it_was_given_adds_nothing(
+    scorer: BackgroundScorer, history: list[Any], added: dict[str, Any]
+) -> None:
+    """LangGraph does so, within the messages themselves."""
+    builder = StateGraph(Talk)
+    builder.add_node("retrieve", lambda _: added)
+    builder.add_edge(START, "retrieve")
+    handler = PiScoreCallbackHandler(scorer)
+    given = [message.model_copy(update={"id": None}) for message in history]
+    builder.compile().invoke({"history": given}, {"callbacks": [handler]})
+    assert given[-1].id is not None
+    assert handler.counts() == RunCounts(runs=1, unanswered=1)
+
+
+@pytest.mark.parametrize("role", ["assistant", "model", "bot"])
+def test_an_answer_in_a_mapping_may_have_any_role_but_the_users(scorer: BackgroundScorer, role: str) -> None:
+    """Providers call it what they like."""
+    handler = PiScoreCallbackHandler(scorer)
+    for said_by in (role, "user"):
+        answered = {"role": said_by, "content": ANSWER}
+        RunnableLambda(lambda _, answered=answered: answered).invoke("How long?", {"callbacks": [handler]})
+    assert handler.counts() == RunCounts(runs=2, submitted=1, unanswered=1)
 
 
 def test_a_message_that_is_changed_keeps_its_id(scorer: BackgroundScorer) -> None:

@@ -57,6 +57,12 @@ class Talk:
     notes: str = ""
 
 
+@dataclass
+class Letter:
+    text: str
+    sender: str
+
+
 @dataclass(frozen=True)
 class Case:
     """Inputs and outputs as a framework holds them, and the exchange that must be judged."""
@@ -229,7 +235,9 @@ REFUSALS = [
     Refusal("two usual names", {"inputs": {"input": "A", "query": "B"}, "outputs": "A"}, "pass input_key="),
     Refusal("a missing key", {"outputs": {"a": "A"}}, "output_key is 'b', but outputs holds 'a'", {"output_key": "b"}),
     Refusal("a missing field", {"outputs": Talk("A")}, "outputs holds 'text', 'notes'", {"output_key": "answer"}),
-    Refusal("unclear fields", {"inputs": Talk("Q", "-"), "outputs": "A"}, "inputs holds 'text', 'notes'.* input_key="),
+    Refusal(
+        "unclear fields", {"inputs": Letter("Q", "-"), "outputs": "A"}, "inputs holds 'text', 'sender'.*input_key="
+    ),
     Refusal("a name for a list", {"outputs": [{"a": "A"}]}, "outputs is a list and has no", {"output_key": "a"}),
     Refusal("a missing context", {"outputs": "A"}, "context_key is 'docs'", {"context_key": "docs"}),
     Refusal("an unclear reference", {"outputs": "A", "reference_outputs": {"a": 1, "b": 2}}, "pass reference_key="),
