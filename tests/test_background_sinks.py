@@ -336,7 +336,9 @@ live = BackgroundScorer([{"question": "Is it polite?"}], client=client, sink=sin
 
 def run_script(body: str) -> str:
     script = SCRIPT + textwrap.dedent(body)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=True)
+    # Python 3.12 and later warn of every fork with threads.
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     assert done.stderr == ""
     return done.stdout
 
