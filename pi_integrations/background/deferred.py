@@ -72,10 +72,13 @@ class Deferred:
     def _is_full(self) -> bool:
         return len(self._waiting) >= self._capacity + len(self._told)
 
-    def run_all(self, seconds: float | None = None) -> None:
-        """Makes the calls that are there, oldest first, for some time; leaves them to another thread that is at it."""
+    def run_all(self, seconds: float | None = None) -> bool:
+        """Makes the calls that are there, oldest first, for some time; leaves them to another thread that is at it.
+
+        Whether time ran out.
+        """
         deadline = Deadline(seconds)
-        while self._waiting and deadline.left != 0.0 and self._running.acquire(blocking=False):
+        while self._waiting and self._running.acquire(blocking=False):
             self._runner = get_ident()
             try:
                 with suppress(IndexError):  # taken by `close`
@@ -83,6 +86,9 @@ class Deferred:
             finally:
                 self._runner = None
                 self._running.release()
+            if deadline.left == 0.0:
+                return True
+        return False
 
     @property
     def is_done(self) -> bool:
@@ -123,7 +129,7 @@ class Deferred:
             thread.join(patience)
         return len(self._waiting)
 
-    def _start(self, work: Callable[[], None]) -> threading.Thread | None:
+    def _start(self, work: Callable[[], object]) -> threading.Thread | None:
         thread = threading.Thread(target=Context().run, args=(work,), name="pi-reading", daemon=True)
         try:
             thread.start()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
+from pi_integrations.background.deadline import Deadline
 from pi_integrations.background.queued_sink import QueuedSink
 from pi_integrations.background.sinks import BackgroundScore, ScoreSink, SinkLike, as_sink, hand_over
 from pi_integrations.errors import PiUsageError
@@ -44,6 +44,6 @@ class SinkGroup:
 
     def flush(self, timeout: float | None) -> bool:
         """Whether all of them delivered what they took within `timeout` seconds in all."""
-        end = None if timeout is None else time.monotonic() + timeout
-        done = [sink.flush(None if end is None else max(end - time.monotonic(), 0.0)) for sink in self._queued]
+        deadline = Deadline(timeout)
+        done = [sink.flush(deadline.left) for sink in self._queued]
         return all(done)

@@ -98,6 +98,7 @@ class Worker:
         # Reentrant: a garbage collection in `_start` may run a finaliser that submits.
         self._starting = threading.RLock()
         self._quiet = 0
+        self._is_behind = False
         self._stopped = False
         self.thread: threading.Thread | None = None
 
@@ -155,7 +156,7 @@ class Worker:
 
     def _next(self) -> _Look | _Done | None:
         try:
-            return self._inbox.get(timeout=_LOOK_EVERY if not self._deferred else 0.0)
+            return self._inbox.get(timeout=0.0 if self._is_behind else _LOOK_EVERY)
         except Empty:
             self._quiet = self._quiet + 1 if self._is_idle() else 0
         return _LOOK if self._quiet < _QUIET_LOOKS else self._sleep()
@@ -173,7 +174,7 @@ class Worker:
         return not self._deferred and (is_full or not self._waiting)
 
     def _begin_waiting(self) -> None:
-        self._deferred.run_all(_READ_FOR)
+        self._is_behind = self._deferred.run_all(_READ_FOR)
         while self._waiting and len(self._in_flight) < self._max_concurrency and not self._stopped:
             self._begin(self._waiting.popleft())
 
