@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,18 @@ def model() -> Iterator[Model]:
     """Answers after some 30 ms, and counts."""
     with model_server() as serving:
         yield serving
+
+
+def hold(model: Model) -> threading.Event:
+    """Some batches in, the model answers no more until the event is set: a job must not end before a worker dies."""
+    go_on = threading.Event()
+
+    def wait(key: str) -> None:
+        if int(key.rpartition("/")[2]) >= 3:
+            go_on.wait()
+
+    model.before = wait
+    return go_on
 
 
 def check(kept: Kept, model: Model, job: str, items: int, *, in_flight: int) -> None:
@@ -56,6 +69,7 @@ def test_two_engines_on_one_sqlite_directory_share_the_work_and_take_over_from_e
     tmp_path: Path, model: Model
 ) -> None:
     kept = Kept(tmp_path)
+    go_on = hold(model)
     options = ["--data-dir", str(tmp_path), "--model", model.url, "--submit"]
     with worker(*options, "one:100", "two:100") as first, worker(*options, "one:100", "two:100") as second:
         jobs = first.jobs()
@@ -63,6 +77,7 @@ def test_two_engines_on_one_sqlite_directory_share_the_work_and_take_over_from_e
         wait_until(lambda: all(kept.rows(job) for job in jobs))
         dying = kept.job(jobs[0]).worker
         (first if f"-{first.process.pid}-" in dying else second).process.kill()
+        go_on.set()
         wait_until(lambda: all(is_over(kept, job) for job in jobs))
     for job in jobs:
         check(kept, model, job, 100, in_flight=2)
@@ -105,6 +120,7 @@ def test_job_of_a_killed_worker_is_taken_over_by_another_within_ten_seconds(
     database: str, tmp_path: Path, model: Model
 ) -> None:
     kept = Kept(tmp_path, database)
+    go_on = hold(model)
     options = ["--data-dir", str(tmp_path), "--database", database]
     with worker(*options, "--model", model.url, "--submit", "one:200") as first:
         (job,) = first.jobs()
@@ -113,6 +129,7 @@ def test_job_of_a_killed_worker_is_taken_over_by_another_within_ten_seconds(
             second.jobs()
             first.process.kill()
             died = time.monotonic()
+            go_on.set()
             wait_until(lambda: (kept.job(job).worker or "").split("-")[1:2] == [str(second.process.pid)])
             assert time.monotonic() - died < 10
             wait_until(lambda: is_over(kept, job))
@@ -124,6 +141,7 @@ def test_frozen_worker_loses_its_job_and_doubles_nothing_when_it_comes_back(
     database: str, tmp_path: Path, model: Model
 ) -> None:
     kept = Kept(tmp_path, database)
+    go_on = hold(model)
     options = ["--data-dir", str(tmp_path), "--database", database, "--silence", "2"]
     with worker(*options, "--model", model.url, "--submit", "one:300") as first, worker(*options) as second:
         (job,) = first.jobs()
@@ -132,6 +150,7 @@ def test_frozen_worker_loses_its_job_and_doubles_nothing_when_it_comes_back(
         frozen = first if f"-{first.process.pid}-" in kept.job(job).worker else second
         os.kill(frozen.process.pid, signal.SIGSTOP)
         wait_until(lambda: kept.job(job).life == 2 and kept.job(job).worker, seconds=10)
+        go_on.set()
         os.kill(frozen.process.pid, signal.SIGCONT)
         wait_until(lambda: is_over(kept, job), seconds=60)
         assert frozen.process.poll() is None
