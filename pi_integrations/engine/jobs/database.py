@@ -57,7 +57,7 @@ class Database:
         self._closing = False
 
     def create_tables(self) -> None:
-        """Makes the tables that are missing; any number of processes may at once.
+        """Makes the tables and columns that are missing; any number of processes may at once.
 
         Raises:
             PiUsageError: when the database cannot be used.
@@ -67,6 +67,7 @@ class Database:
                 if not self.is_sqlite:
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_MAKES_TABLES)))
                 metadata.create_all(connection)
+                _add_columns(connection)
         except SQLAlchemyError as error:
             shown = self.engine.url.render_as_string(hide_password=True)
             raise PiUsageError(
@@ -144,6 +145,16 @@ class Database:
         for pool in (self._writers, self._readers):
             await asyncio.to_thread(pool.shutdown, cancel_futures=True)
         self.engine.dispose()
+
+
+def _add_columns(connection: sa.Connection) -> None:
+    """Those that came after the tables were made, by an earlier version; each has a default."""
+    for table in metadata.sorted_tables:
+        present = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in present:
+                definition = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
+                connection.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
 
 
 def _transaction(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:

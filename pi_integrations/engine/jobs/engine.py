@@ -83,6 +83,7 @@ class JobEngine:
             worker=worker,
             families=[family.path for family in own],
             after=partial(self._let_go_of_lost, worker=worker),
+            leave=partial(self._store.forgive, worker=worker),
         )
         self._supervisor = Supervisor(
             self._database,

@@ -4,6 +4,8 @@ A job survives the death of its process because its work keeps two rules. Every 
 `recorded`, which writes the answer down before anybody sees it and never asks for it again. Everything the job has made
 of those answers is handed over in `commit`, in one transaction together with the `progress` from which the work goes on
 in its next life. Between two commits nothing else is kept.
+
+A job at which five workers in a row died ends in ERROR, unless it got further in between: a row or an answer was kept.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ class Heartbeat:
         worker: This worker's id, from `new_worker_id`.
         families: What it can work on.
         after: Called after each beat, in the same transaction, for whatever is to be looked at every second.
+        leave: Called in the transaction that says that this worker stops.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Heartbeat:
         worker: str,
         families: Iterable[str],
         after: Callable[[sa.Connection], Callable[[], None]],
+        leave: Callable[[sa.Connection], None],
     ) -> None:
         self._database = database
         self._settings = settings
         self._worker = worker
         self._families = dumps(list(families))
         self._after = after
+        self._leave = leave
         self._task: asyncio.Task[None] | None = None
         self.found_dead = asyncio.Event()
 
@@ -66,9 +69,8 @@ class Heartbeat:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=_CANCEL_SECONDS)
         self._task = None
-        own = sa.delete(workers).where(workers.c.worker == self._worker)
         with suppress(SQLAlchemyError):
-            await self._database.write_soon(lambda connection: connection.execute(own), patience=2.0)
+            await self._database.write_soon(self._last_beat, patience=2.0)
 
     async def _go_on(self) -> None:
         while True:
@@ -95,6 +97,12 @@ class Heartbeat:
         for row in dead:
             connection.execute(sa.delete(workers).where(workers.c.worker == row.worker, workers.c.beat == row.beat))
         return bool(dead), self._after(connection)
+
+    def _last_beat(self, connection: sa.Connection) -> None:
+        own = sa.delete(workers).where(workers.c.worker == self._worker)
+        # Not twice, where the answer to the first time was lost.
+        if connection.execute(own).rowcount:
+            self._leave(connection)
 
     def alive(self, connection: sa.Connection) -> set[str]:
         """The workers that live; to be read after whatever they are said to work on."""

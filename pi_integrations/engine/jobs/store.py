@@ -131,6 +131,8 @@ class JobStore:
             raise LifeOver
         if new.progress is not None:
             values["progress"] = new.progress
+        if new.rows:
+            values["deaths"] = 0
         connection.execute(sa.update(jobs).where(jobs.c.job_id == new.job_id).values(**values))
 
     def finish(
@@ -172,11 +174,20 @@ class JobStore:
         connection.execute(sa.delete(answers).where(answers.c.job_id == job_id))
         return True
 
-    def next_life(self, connection: sa.Connection, job_id: str, life: int) -> int | None:
-        """Ends `life` and begins the next one, whose number it gives; None when somebody else did, or the job ended."""
+    def next_life(self, connection: sa.Connection, job_id: str, life: int, deaths: int) -> int | None:
+        """Ends `life` and begins the next one, whose number it gives; None when somebody else did, or the job ended.
+
+        Args:
+            deaths: How many workers died at the job in a row by now.
+        """
         where = (jobs.c.job_id == job_id, jobs.c.life == life, jobs.c.state.in_(_OPEN))
-        changed = sa.update(jobs).where(*where).values(life=life + 1, worker=None)
+        changed = sa.update(jobs).where(*where).values(life=life + 1, worker=None, deaths=deaths)
         return life + 1 if connection.execute(changed).rowcount else None
+
+    def forgive(self, connection: sa.Connection, worker: str) -> None:
+        """`worker` stops and did not die: what is left of its jobs will be taken over all the same."""
+        own = (jobs.c.worker == worker, jobs.c.state.in_(_OPEN))
+        connection.execute(sa.update(jobs).where(*own).values(deaths=jobs.c.deaths - 1))
 
     def answer(self, connection: sa.Connection, job_id: str, key: str) -> str | None:
         """The recorded answer for `key` as JSON, or None."""
@@ -186,17 +197,19 @@ class JobStore:
     def record(self, connection: sa.Connection, job_id: str, key: str, answer: str) -> str:
         """Records an answer, unless one is there already or the job is over; the one that is kept."""
         try:
-            self._current(connection, job_id, None)
+            current = self._current(connection, job_id, None)
         except LifeOver:
             return answer
         made = self._database.insert_new(answers).values(job_id=job_id, key=key, answer=answer)
         if connection.execute(made).rowcount:
+            if current.deaths:
+                connection.execute(sa.update(jobs).where(jobs.c.job_id == job_id).values(deaths=0))
             return answer
         return self.answer(connection, job_id, key) or answer
 
     def _current(self, connection: sa.Connection, job_id: str, life: int | None) -> Any:
         """The job's row, locked, if it goes on and `life` is its current one."""
-        columns = (jobs.c.state, jobs.c.life, jobs.c.worker, jobs.c.row_count, jobs.c.message_count)
+        columns = (jobs.c.state, jobs.c.life, jobs.c.worker, jobs.c.row_count, jobs.c.message_count, jobs.c.deaths)
         query = sa.select(*columns).where(jobs.c.job_id == job_id).with_for_update()
         row = connection.execute(query).one_or_none()
         if row is None or row.state in _FINAL or (life is not None and row.life != life):

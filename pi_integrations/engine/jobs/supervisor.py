@@ -29,14 +29,21 @@ from pi_integrations.engine.jobs.durable import (
 from pi_integrations.engine.jobs.heartbeat import Heartbeat
 from pi_integrations.engine.jobs.retention import Retention
 from pi_integrations.engine.jobs.settings import JobSettings
-from pi_integrations.engine.jobs.store import JobStore
+from pi_integrations.engine.jobs.store import JobStore, LifeOver
 from pi_integrations.engine.jobs.upkeep import Upkeep
+from pi_integrations.models.jobs import JobState
 
 __all__ = ["Supervisor"]
 
 logger = logging.getLogger(__name__)
 _WAITING = ("ENQUEUED", "DELAYED")
 _CANCEL_SECONDS = 0.2
+_MOST_DEATHS = 5
+_DEADLY = (
+    f"{_MOST_DEATHS} workers in a row died while they worked on it, and it got no further in between; what it made so"
+    " far is kept. It may need more memory than they have. If other jobs ran beside it, the cause may be one of those:"
+    " start it again alone"
+)
 
 
 class Supervisor:
@@ -123,7 +130,19 @@ class Supervisor:
         for job in jobs:
             state = WorkflowState("PENDING", job.worker)
             if self._is_lost(workflow_id(job.job_id, job.life), state, alive):
-                await self._next_life(job)
+                await self._bury(job)
+
+    async def _bury(self, job: sa.Row[Any]) -> None:
+        """A job's worker died; it gets another, unless too many have."""
+        deaths = job.deaths + 1
+        if deaths < _MOST_DEATHS:
+            await self._next_life(job, deaths)
+            return
+        end = partial(self._store.finish, job_id=job.job_id, state=JobState.ERROR, life=job.life, error=_DEADLY)
+        with suppress(LifeOver):  # somebody else was faster
+            await self._database.write_soon(end)
+            logger.error("job %s ends: %s", job.job_id, _DEADLY)
+            await self._durable.give_up(job.job_id, job.life)
 
     async def _adopt(self) -> None:
         self._forget_doubts()
@@ -137,10 +156,11 @@ class Supervisor:
                 # Whoever made the job died before it could queue it, could not reach the queue, or is about to.
                 await self._durable.schedule(job.job_id, job.life, job.family)
             elif self._is_lost(workflow, state, alive):
-                await self._next_life(job)
+                await self._next_life(job, job.deaths)
 
-    async def _next_life(self, job: sa.Row[Any]) -> None:
-        life = await self._database.write_soon(partial(self._store.next_life, job_id=job.job_id, life=job.life))
+    async def _next_life(self, job: sa.Row[Any], deaths: int) -> None:
+        begin = partial(self._store.next_life, job_id=job.job_id, life=job.life, deaths=deaths)
+        life = await self._database.write_soon(begin)
         if life is not None:
             logger.warning("job %s lost its worker %s; life %d begins", job.job_id, job.worker, life)
             await self._durable.schedule(job.job_id, life, job.family, taken_over=True)

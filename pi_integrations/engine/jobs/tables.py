@@ -24,6 +24,8 @@ jobs = sa.Table(
     sa.Column("life", sa.Integer, nullable=False),
     # Who works on that life; null while it waits on the queue.
     sa.Column("worker", sa.String(100)),
+    # How many workers died at it in a row, no row and no answer being kept in between.
+    sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),
     sa.Column("row_count", sa.Integer, nullable=False),
     sa.Column("message_count", sa.Integer, nullable=False),
     sa.Column("progress", sa.Text),

@@ -27,15 +27,15 @@ class Upkeep:
         self._database = database
 
     def claimed(self, connection: sa.Connection) -> list[sa.Row[Any]]:
-        """Id, family, life and worker of every job at work."""
+        """Id, family, life, worker and deaths of every job at work."""
         return list(connection.execute(self._open(jobs.c.worker.is_not(None))))
 
     def unclaimed(self, connection: sa.Connection) -> list[sa.Row[Any]]:
-        """Id, family and life of every job that no worker has claimed."""
+        """Id, family, life and deaths of every job that no worker has claimed."""
         return list(connection.execute(self._open(jobs.c.worker.is_(None))))
 
     def _open(self, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-        query = sa.select(jobs.c.job_id, jobs.c.family, jobs.c.life, jobs.c.worker)
+        query = sa.select(jobs.c.job_id, jobs.c.family, jobs.c.life, jobs.c.worker, jobs.c.deaths)
         return query.where(jobs.c.state.in_(_OPEN), condition)
 
     def current_lives(self, connection: sa.Connection, worker: str) -> set[tuple[str, int]]:

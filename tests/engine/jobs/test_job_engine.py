@@ -7,15 +7,19 @@ import gc
 import json
 import stat
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
-from tiny_jobs import COUNT, TWO_CALLS, Tiny, begun, ended, eventually, running, settings_at, start
+from tiny_jobs import COUNT, ELSEWHERE, TWO_CALLS, Tiny, begun, ended, eventually, running, settings_at, start
 
-from pi_integrations.engine.jobs import JobSettings
+from pi_integrations.engine.jobs import JobSettings, views
+from pi_integrations.engine.jobs.database import Database
 from pi_integrations.engine.jobs.durable import Durable, QueueAway
 from pi_integrations.engine.jobs.engine import JobEngine
+from pi_integrations.engine.jobs.store import JobStore
 from pi_integrations.errors import PiUsageError
 
 
@@ -62,6 +66,35 @@ async def test_job_that_could_not_be_queued_at_once_is_queued_later(
 
 async def fail_to_schedule(durable: Durable, job_id: str, life: int, queue: str) -> None:
     raise QueueAway("the queue is away")
+
+
+async def test_job_at_which_worker_after_worker_dies_is_given_up(tmp_path: Path) -> None:
+    """One that stops in between, as for an update, does not count."""
+    database = Database(None, tmp_path)
+    store = JobStore(database)
+    job = "d" * 32
+
+    def claim(connection: sa.Connection, life: int) -> None:
+        worker = f"elsewhere-1-1-{life}"
+        store.claim(connection, job, life, worker)
+        if life == 3:
+            store.forgive(connection, worker)
+
+    async with running(Tiny(), settings_at(tmp_path, beat_seconds=0.05, silence_seconds=1.0)) as (client, _):
+        fields = {"family": ELSEWHERE, "owner": "", "request": "{}", "idempotency_key": None, "webhook_url": None}
+        await database.write(partial(store.create, job_id=job, **fields))
+        for life in range(1, 7):
+            await database.write(partial(claim, life=life))
+
+            async def is_lost(life: int = life) -> bool:
+                record = await database.read(partial(views.get, job_id=job))
+                return record is None or record.life > life or record.state.final
+
+            await eventually(is_lost)
+        status = await ended(client, job, ELSEWHERE)
+    await database.aclose()
+    assert status["state"] == "ERROR"
+    assert "5 workers in a row died" in status["detailed_status"][-2]
 
 
 async def test_queued_jobs_survive_a_restart(tmp_path: Path) -> None:

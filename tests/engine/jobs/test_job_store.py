@@ -13,6 +13,7 @@ from pi_integrations.engine.jobs import views
 from pi_integrations.engine.jobs.database import Database
 from pi_integrations.engine.jobs.records import JobView
 from pi_integrations.engine.jobs.store import Commit, JobStore, KeyConflict, LifeOver
+from pi_integrations.engine.jobs.tables import jobs
 from pi_integrations.models.jobs import JobState
 
 JOB = "a" * 32
@@ -78,7 +79,7 @@ def test_end_made_again_leaves_the_first(store: JobStore, do: Do) -> None:
 
 
 def test_next_life_begins_once(store: JobStore, do: Do) -> None:
-    assert do(lambda c: store.next_life(c, JOB, 1)) is None
+    assert do(lambda c: store.next_life(c, JOB, 1, 0)) is None
     assert seen(do).record.life == 2
 
 
@@ -88,7 +89,7 @@ def test_first_answer_is_the_one_that_is_kept(store: JobStore, do: Do) -> None:
 
 
 def test_whoever_writes_for_an_earlier_life_is_refused(store: JobStore, do: Do) -> None:
-    do(lambda c: store.next_life(c, JOB, 1))
+    do(lambda c: store.next_life(c, JOB, 1, 0))
     for refused in (
         lambda c: store.commit(c, Commit(JOB, 1, 0, 2, ["1"])),
         lambda c: store.finish(c, JOB, JobState.DONE, life=1),
@@ -110,3 +111,38 @@ def test_conflicting_body_is_found_by_its_key_alone(store: JobStore, do: Do) -> 
     assert do(lambda c: create(store, c, "{}", **other)).job_id == "b" * 32
     with pytest.raises(KeyConflict):
         do(lambda c: create(store, c, '{"n":1}', job_id="c" * 32, idempotency_key="k"))
+
+
+def test_rows_and_answers_that_are_kept_end_a_row_of_deaths(store: JobStore, do: Do) -> None:
+    def deaths() -> int:
+        count: int = do(lambda c: c.execute(sa.select(jobs.c.deaths).where(jobs.c.job_id == JOB)).scalar_one())
+        return count
+
+    def begin(life: int) -> None:
+        do(lambda c: store.next_life(c, JOB, life - 1, 3))
+        do(lambda c: store.claim(c, JOB, life, "w"))
+
+    begin(2)
+    do(lambda c: store.commit(c, Commit(JOB, 2, 0, 2, [], ["on it"], '{"paid": 1}')))
+    assert deaths() == 3
+    do(lambda c: store.commit(c, Commit(JOB, 2, 0, 3, ["1"])))
+    assert deaths() == 0
+    begin(3)
+    do(lambda c: store.record(c, JOB, "key", '"answer"'))
+    assert deaths() == 0
+    begin(4)
+    do(lambda c: store.record(c, JOB, "key", '"the same"'))
+    assert deaths() == 3
+
+
+def test_tables_of_an_earlier_version_get_the_columns_that_came_since(tmp_path: Path, store: JobStore) -> None:
+    earlier = Database(None, tmp_path)
+    with earlier.engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE pi_jobs DROP COLUMN deaths"))
+    earlier.engine.dispose()
+    later = Database(None, tmp_path)
+    later.create_tables()
+    later.create_tables()
+    with later.engine.begin() as connection:
+        assert connection.execute(sa.select(jobs.c.job_id, jobs.c.deaths)).all() == [(JOB, 0)]
+    later.engine.dispose()
