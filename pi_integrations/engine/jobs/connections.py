@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pi_integrations.errors import PiUsageError
 
-__all__ = ["dbos_url", "postgres_engine", "sqlite_engine"]
+__all__ = ["dbos_connections", "dbos_url", "postgres_engine", "sqlite_engine"]
 
 _LOCK_SECONDS = 30
 _LOCK_PAUSE = 0.02
@@ -63,6 +63,25 @@ def postgres_engine(url: str) -> sa.Engine:
 def dbos_url(url: str | None, data_dir: Path) -> str:
     """Where DBOS keeps its own tables: beside ours on Postgres, in a file of its own with SQLite."""
     return _postgres_url(url).render_as_string(hide_password=False) if url else f"sqlite:///{data_dir / 'dbos.sqlite'}"
+
+
+def dbos_connections(url: str) -> dict[str, Any]:
+    """What DBOS is to give to SQLAlchemy for its connections to `url`, beyond its own defaults."""
+    is_sqlite = sa.make_url(url).get_backend_name() == "sqlite"
+    return {"connect_args": {"factory": _MillisecondConnection}} if is_sqlite else {}
+
+
+class _MillisecondConnection(sqlite3.Connection):
+    """Tells the time in milliseconds: from Python 3.12 on, DBOS asks for what SQLite has only since 3.42."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        if sqlite3.sqlite_version_info < (3, 42):
+            self.create_function("unixepoch", 1, _now)
+
+
+def _now(_: str) -> float:
+    return time.time()
 
 
 def _set_up_sqlite(connection: Any, _: Any) -> None:

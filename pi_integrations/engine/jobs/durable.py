@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
+from pi_integrations.engine.jobs.connections import dbos_connections
 from pi_integrations.errors import PiUsageError
 
 __all__ = ["ANNOUNCEMENTS", "Durable", "QueueAway", "WorkflowState", "announcement_id", "workflow_id"]
@@ -111,6 +112,7 @@ class Durable:
             config=DBOSConfig(
                 name="pi-integrations",
                 system_database_url=self._url,
+                db_engine_kwargs=dbos_connections(self._url),
                 sys_db_pool_size=_CONNECTIONS,
                 executor_id=self._worker,
                 application_version=_APPLICATION_VERSION,
