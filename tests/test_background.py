@@ -81,7 +81,7 @@ def test_submit_does_not_wait_for_a_slow_judge() -> None:
         started = time.perf_counter()
         for number in range(1000):
             scorer.submit(llm_input="Hello?", llm_output=str(number))
-        assert time.perf_counter() - started < 1.0
+        assert time.perf_counter() - started < 4.0
         assert scorer.counts().pending == 1000
         scorer.close()
 

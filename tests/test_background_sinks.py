@@ -237,7 +237,7 @@ def test_a_queued_sink_does_not_wait_for_what_is_behind_it() -> None:
         started = time.monotonic()
         for number in range(50):
             sink.write(a_score(str(number)))
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
         assert sink.counts() == SinkCounts(given=50, pending=50)
         assert not sink.flush(0.01)
         release.set()

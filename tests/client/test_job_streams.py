@@ -73,7 +73,7 @@ async def test_without_progress_the_cuts_end_in_an_error_that_says_where_to_go_o
         started = time.monotonic()
         with pytest.raises(PiConnectionError, match=r"No new line came on \d+ connections.*start=0"):
             await read(server, retry=RetryPolicy(attempts=3, initial=0.01, maximum=0.05, total=0.4))
-    assert 0.2 < time.monotonic() - started < 2
+    assert 0.2 < time.monotonic() - started < 10
 
 
 async def test_with_retries_off_the_first_cut_is_the_last() -> None:
@@ -107,9 +107,9 @@ async def test_an_item_arrives_while_the_job_runs() -> None:
     with job_server(rows=["first"], state="RUNNING") as server:
         async with client_of(server) as client:
             items = inputs(client).data()
-            assert await asyncio.wait_for(anext(items), 1) == "first"
+            assert await asyncio.wait_for(anext(items), 10) == "first"
             server.rows.append("second")
-            assert await asyncio.wait_for(anext(items), 1) == "second"
+            assert await asyncio.wait_for(anext(items), 10) == "second"
             server.state = "DONE"
             assert [text async for text in items] == []
 
@@ -146,7 +146,7 @@ async def test_a_job_that_is_quiet_for_long_is_no_failure() -> None:
                     assert not first.done()
                     await asyncio.sleep(0.01)
                 server.rows.append("at last")
-                assert await asyncio.wait_for(first, 2) == "at last"
+                assert await asyncio.wait_for(first, 10) == "at last"
                 await items.aclose()
 
 

@@ -274,7 +274,7 @@ async def test_lines_of_an_app_in_process_arrive_as_they_are_sent() -> None:
     service.hold_at = 3
     client = over(service)
     items = client.data.generate.job("job-1").data()
-    assert [await asyncio.wait_for(anext(items), 1) for _ in range(3)] == ["line 0", "line 1", "line 2"]
+    assert [await asyncio.wait_for(anext(items), 10) for _ in range(3)] == ["line 0", "line 1", "line 2"]
     assert (service.running, service.left) == (True, 0)
     await items.aclose()
     assert await asyncio.to_thread(until, lambda: service.left == 1, 0.5)

@@ -197,7 +197,7 @@ def test_a_frozen_langsmith_holds_up_nobody(
     started = time.monotonic()
     scorer.close()
     sink.close()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     assert sink.counts() == SinkCounts(given=20, dropped=20)
     langsmith.wait.set()
     while len(langsmith.feedback) < 3 and time.monotonic() < deadline:

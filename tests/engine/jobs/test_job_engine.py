@@ -111,7 +111,7 @@ async def test_stop_ends_streams_and_leaves_no_thread_behind(tmp_path: Path) -> 
         job = await start(client, batches=1000, latency=0.02)
         stream = asyncio.create_task(client.get(f"{COUNT}/{job}/data"))
         await begun(client, job)
-    got = [json.loads(line)["n"] for line in (await asyncio.wait_for(stream, 2)).text.splitlines()]
+    got = [json.loads(line)["n"] for line in (await asyncio.wait_for(stream, 20)).text.splitlines()]
     assert got == list(range(len(got)))
     left = [thread.name for thread in set(threading.enumerate()) - before if not thread.name.startswith("asyncio_")]
     assert left == []

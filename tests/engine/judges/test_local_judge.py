@@ -324,7 +324,7 @@ async def test_megabytes_are_refused_without_being_tokenised(folder: Folder, mak
     (verdict,) = await judge.answer(Exchange("", "one two " * 2_500_000), QUESTIONS[:1])
     assert verdict.score is None
     assert "20,000,000 characters" in str(verdict.reason)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 async def test_only_the_question_that_does_not_fit_is_unscored(folder: Folder, make_judge: Make) -> None:

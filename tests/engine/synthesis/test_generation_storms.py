@@ -63,12 +63,12 @@ class SynchronousGenerator(ScriptedGenerator):
 
 async def test_a_model_without_asynchronous_calls_keeps_nobody_waiting() -> None:
     """It is called in threads of its own, and the loop's stay free."""
-    model = SynchronousGenerator(latency=0.4)
+    model = SynchronousGenerator(latency=1.5)
     job = asyncio.create_task(run_job(pairs_family(model, calls_at_a_time=40), 200, run_parallel_batches=True, **PLAIN))
     await asyncio.sleep(0.1)
     begun = time.monotonic()
     await asyncio.to_thread(int)
-    assert time.monotonic() - begun < 0.2
+    assert time.monotonic() - begun < 1
     job.cancel()
     await asyncio.gather(job, return_exceptions=True)
 
