@@ -30,10 +30,10 @@ class Tally:
         self._lock = threading.RLock()
         self._counts = dict.fromkeys(self._names, 0)
 
-    def add(self, name: str) -> None:
-        """Adds 1 to `name`."""
+    def add(self, name: str, number: int = 1) -> None:
+        """Adds `number` to `name`."""
         with self._lock:
-            self._counts[name] += 1
+            self._counts[name] += number
 
     def counts(self) -> dict[str, int]:
         """All counts, taken at one moment."""

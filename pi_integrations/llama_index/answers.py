@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
+from llama_index.core.chat_engine.types import StreamingAgentChatResponse
 
 from pi_integrations.background import BackgroundScorer, Tally, WarnOnce
 from pi_integrations.background.once import kind_of
 from pi_integrations.errors import PiUsageError
-from pi_integrations.llama_index.chat_tee import tee_chat
+from pi_integrations.llama_index.answer_streams import AnswerReading, tee_answer
 from pi_integrations.llama_index.nesting import OpenAnswer
-from pi_integrations.llama_index.outcomes import Streamed, outcome_of
+from pi_integrations.llama_index.outcomes import Streamed, outcome_of, tool_outputs
 from pi_integrations.llama_index.questions import own_tags
-from pi_integrations.llama_index.tee import Finish, Text, atee, tee
+from pi_integrations.llama_index.tee import Text
 from pi_integrations.llama_index.turns import QUESTION_FIELDS
 
 __all__ = ["AnswerCounts", "AnswerWatch"]
@@ -32,10 +32,10 @@ class AnswerCounts:
     Attributes:
         answers: Queries, chats and runs that ended with an answer or were cancelled, those inside another one left out.
         submitted: Answers handed to the scorer; its own counts say what became of them.
-        incomplete: Answers without a whole text: a cancelled run, a stream that was closed, broke off or was never
-            read, or no text.
+        incomplete: Answers without a whole text: a cancelled run, a stream that was left, broke off or was never read,
+            or no text. A chat's stream that was left counts as streaming again when somebody reads on.
         errors: Answers that the handler failed to read; logged once per kind.
-        streaming: Streamed answers that the user has not read to the end yet.
+        streaming: Streamed answers that the user is reading, or has not begun to read.
         failed: Queries, chats and runs that raised instead of answering; not among the answers, and not scored.
     """
 
@@ -100,6 +100,9 @@ class AnswerWatch:
             if outcome is None:
                 return
             answer.agent = outcome.agent
+            if outcome.agent is not None and not outcome.contexts:
+                outcome.contexts = tool_outputs(answer.tools)
+            answer.tools = []  # contexts of the application's hold the answer for longer
             if outcome.stream is None:
                 self._scorer.defer(self._take, answer, outcome.text, outcome.contexts)
             else:
@@ -123,15 +126,21 @@ class AnswerWatch:
         self._finish(answer, text, contexts)
 
     def _tee(self, answer: OpenAnswer, stream: Streamed, contexts: list[str]) -> None:
-        # A stream must not be kept alive by what waits for its end.
-        def finish(text: Text) -> None:
-            try:
-                self._scorer.defer(self._finish, answer, text(), contexts)
-            except Exception as error:  # noqa: BLE001 (never into the application)
-                self._fail(error)
-
+        # LlamaIndex's own thread or task reads a chat's model, in the context in which the chat began.
+        answer.finished = answer.is_run or not isinstance(stream, StreamingAgentChatResponse)
         try:
-            _tee(stream, finish)
+            tee_answer(stream, AnswerReading(self, answer, contexts))
+        except Exception as error:  # noqa: BLE001 (never into the application)
+            self._fail(error)
+
+    def left(self, by: int) -> None:
+        """So many more streams are read by nobody before their end."""
+        self._tally.add("incomplete", by)
+
+    def read(self, answer: OpenAnswer, text: Text, contexts: list[str]) -> None:
+        """The stream of `answer` gives nothing more."""
+        try:
+            self._scorer.defer(self._finish, answer, text(), contexts)
         except Exception as error:  # noqa: BLE001 (never into the application)
             self._fail(error)
 
@@ -168,12 +177,3 @@ class AnswerWatch:
     def _fail(self, error: BaseException) -> None:
         self._tally.add("errors")
         self._warn(kind_of(error), f"An answer was not scored: {type(error).__name__}: {error}", error)
-
-
-def _tee(stream: Streamed, finish: Finish) -> None:
-    if isinstance(stream, StreamingResponse):
-        stream.response_gen = tee(stream.response_gen, finish)
-    elif isinstance(stream, AsyncStreamingResponse):
-        stream.response_gen = atee(stream.response_gen, finish)
-    else:
-        tee_chat(stream, finish)

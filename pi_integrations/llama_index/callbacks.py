@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
@@ -51,6 +51,10 @@ class PiCallbackHandler(BaseCallbackHandler):
         others: list[CBEventType] = [kind for kind in CBEventType if kind is not CBEventType.QUERY]
         super().__init__(event_starts_to_ignore=others, event_ends_to_ignore=others)
         self._listener = AnswerListener(scorer)
+
+    def __deepcopy__(self, memo: Any = None) -> Self:
+        """Itself: engines hold the callback manager that holds it, and are copied with all they hold."""
+        return self
 
     def counts(self) -> AnswerCounts:
         """What was seen so far; `answers == submitted + incomplete + errors + streaming`."""

@@ -6,6 +6,7 @@ from inspect import BoundArguments
 from types import TracebackType
 from typing import Any, Self
 
+from llama_index.core.agent.workflow.workflow_events import ToolCallResult
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.dispatcher import Dispatcher
 from llama_index_instrumentation.span import BaseSpan
@@ -16,7 +17,7 @@ from pi_integrations.background import BackgroundScorer
 from pi_integrations.llama_index.answers import AnswerCounts
 from pi_integrations.llama_index.listener import AnswerListener
 from pi_integrations.llama_index.nesting import lacks_history
-from pi_integrations.llama_index.questions import begun, role_of
+from pi_integrations.llama_index.questions import begun, named, role_of
 
 __all__ = ["PiInstrumentationHandler"]
 
@@ -87,6 +88,10 @@ class PiInstrumentationHandler(BaseSpanHandler[BaseSpan]):
             # A new list: another thread may be walking over the old one.
             dispatcher.span_handlers = [each for each in dispatcher.span_handlers if each is not self]
 
+    def __deepcopy__(self, memo: Any = None) -> Self:
+        """Itself: agents and workflows hold the dispatcher that holds it, and are copied with all they hold."""
+        return self
+
     def __enter__(self) -> Self:
         return self if self._dispatcher else self.install()
 
@@ -118,7 +123,7 @@ class PiInstrumentationHandler(BaseSpanHandler[BaseSpan]):
             if role.asked is None:
                 listener.model_called(bound_args.arguments, parent_id)
             else:
-                listener.begin(begun(role, id_, instance, bound_args.arguments))
+                listener.begin(begun(role, id_, instance, named(bound_args)))
         except Exception as error:  # noqa: BLE001 (never into the application, which would not be told; counted, logged)
             listener.watch.unread(error)
 
@@ -131,6 +136,9 @@ class PiInstrumentationHandler(BaseSpanHandler[BaseSpan]):
         **kwargs: Any,
     ) -> None:
         """A span ends well, or its run was cancelled."""
+        if type(result) is ToolCallResult:
+            self._listener.tool_called(result)
+            return
         kind: Any = type(instance)
         role = role_of(kind)
         if role is None or role.asked is None or not role.has(id_, instance):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llama_index.core.agent.workflow.workflow_events import ToolCallResult
+
 from pi_integrations.background import BackgroundScorer
 from pi_integrations.llama_index.answers import AnswerCounts, AnswerWatch
 from pi_integrations.llama_index.nesting import Nesting, OpenAnswer
@@ -48,6 +50,12 @@ class AnswerListener:
         """The answer with `key`, if there is one, ends with `error`."""
         if self._nesting.leave(key) is not None:
             self.watch.failed(error)
+
+    def tool_called(self, result: ToolCallResult) -> None:
+        """A tool of an agent returned: where the last one's is the answer, LlamaIndex does not say what any did."""
+        answer = next((each for each in self._nesting.begun() if each.is_run), None)
+        if answer is not None:
+            answer.tools.append(result)
 
     def model_called(self, arguments: Mapping[str, Any], caller: str | None) -> None:
         """A model is called; what it is given holds the earlier turns, where the caller did not give them.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["Instructions", "Nesting", "OpenAnswer", "lacks_history"]
+from llama_index.core.agent.workflow.workflow_events import ToolCallResult
 
+__all__ = ["Instructions", "Nesting", "OpenAnswer", "awithin", "lacks_history", "within"]
+
+T = TypeVar("T")
 Instructions: TypeAlias = str | dict[str, str | None] | None
 
 
@@ -25,6 +29,7 @@ class OpenAnswer:
         system_prompt: The agent's standing instructions; of several agents each one's, by name.
         agent: Which agent answered, where one did.
         is_run: Whether it is a run of an agent or workflow.
+        tools: What the agent's tools returned so far.
         owner: The nesting it is open in.
         around: The answer it was begun inside of.
         finished: Whether it is open no more.
@@ -38,6 +43,7 @@ class OpenAnswer:
     system_prompt: Instructions = None
     is_run: bool = False
     agent: str | None = None
+    tools: list[ToolCallResult] = field(default_factory=list)
     owner: Nesting | None = None
     around: OpenAnswer | None = None
     finished: bool = False
@@ -59,6 +65,40 @@ def lacks_history() -> bool:
     while answer is not None and answer.history is not None:
         answer = answer.around
     return answer is not None
+
+
+def within(owners: Sequence[Nesting | None], step: Callable[[], T]) -> T:
+    """What `step` returns; answers that begin in it are inside ones of these owners' answers, which streams."""
+    opened, token = _reopened(owners)
+    try:
+        return step()
+    finally:
+        _over(opened, token)
+
+
+async def awithin(owners: Sequence[Nesting | None], step: Callable[[], Awaitable[T]]) -> T:
+    """`within` for a step that is awaited."""
+    opened, token = _reopened(owners)
+    try:
+        return await step()
+    finally:
+        _over(opened, token)
+
+
+def _reopened(owners: Sequence[Nesting | None]) -> tuple[list[OpenAnswer], Token[OpenAnswer | None]]:
+    innermost = before = _innermost.get()
+    opened = []
+    for owner in owners:
+        innermost = OpenAnswer(None, None, owner=owner, around=innermost)
+        opened.append(innermost)
+    return opened, _innermost.set(innermost if opened else before)
+
+
+def _over(opened: list[OpenAnswer], token: Token[OpenAnswer | None]) -> None:
+    for answer in opened:
+        answer.finished = True
+    with suppress(ValueError):  # collected in another context than it was left in
+        _innermost.reset(token)
 
 
 class Nesting:

@@ -40,7 +40,7 @@ class ScoredNode:
         notes = self._notes()
         kept = self.found.node
         changes: dict[str, Any] = {
-            "metadata": {**kept.metadata, **notes},
+            "metadata": {**self._others(), **notes},
             "excluded_llm_metadata_keys": _with(kept.excluded_llm_metadata_keys, notes),
             "excluded_embed_metadata_keys": _with(kept.excluded_embed_metadata_keys, notes),
         }
@@ -52,7 +52,19 @@ class ScoredNode:
             return {"pi_unscored": self.reason}
         questions = {each.key: each.score for each in self.result.questions()}
         notes = {"pi_score": self.result.total_score, "pi_question_scores": questions}
+        if self._was_seen and "retrieval_score" in self.found.node.metadata:
+            return notes
         return notes if self.found.score is None else {**notes, "retrieval_score": self.found.score}
+
+    @property
+    def _was_seen(self) -> bool:
+        """Whether another postprocessor came first."""
+        return not {"pi_score", "pi_unscored"}.isdisjoint(self.found.node.metadata)
+
+    def _others(self) -> dict[str, Any]:
+        """The metadata that say nothing of scores: those of a postprocessor that came first are over."""
+        of_scores = ("pi_score", "pi_question_scores", "pi_unscored")
+        return {name: value for name, value in self.found.node.metadata.items() if name not in of_scores}
 
 
 def _with(keys: Sequence[str], more: dict[str, Any]) -> list[str]:

@@ -23,7 +23,7 @@ from llama_index.core.workflow import StopEvent
 from pi_integrations.llama_index.events import fields_of, result_of
 from pi_integrations.llama_index.responses import contexts_of, ready_text
 
-__all__ = ["ANSWER_FIELDS", "Outcome", "Streamed", "outcome_of"]
+__all__ = ["ANSWER_FIELDS", "Outcome", "Streamed", "outcome_of", "tool_outputs"]
 
 Streamed = StreamingResponse | AsyncStreamingResponse | StreamingAgentChatResponse
 
@@ -95,12 +95,19 @@ def _stopped(event: StopEvent) -> Any:
 
 
 def _mapped(result: Mapping[str, Any]) -> Outcome | None:
-    inner = next((result[name] for name in ANSWER_FIELDS if result.get(name) is not None), None)
-    outcome = None if isinstance(inner, Mapping | StopEvent) else outcome_of(inner)
+    values = [result[name] for name in ANSWER_FIELDS if name in result]
+    found = [outcome for each in values if not isinstance(each, Mapping | StopEvent) and (outcome := outcome_of(each))]
+    outcome = next((each for each in found if each.text or each.stream is not None), found[0] if found else None)
     if outcome is None or outcome.contexts:
         return outcome
-    found = next((result[name] for name in _CONTEXT_FIELDS if isinstance(result.get(name), Sequence)), ())
-    return Outcome(outcome.text, _texts(found), outcome.stream, outcome.agent)
+    contexts = next((texts for name in _CONTEXT_FIELDS if (texts := _passages_in(result.get(name)))), [])
+    return Outcome(outcome.text, contexts, outcome.stream, outcome.agent)
+
+
+def _passages_in(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return _texts([value])
+    return _texts(value) if isinstance(value, Sequence) else []
 
 
 def _chatted(response: AgentChatResponse | StreamingAgentChatResponse) -> Outcome:
@@ -118,7 +125,7 @@ def _passages(nodes: Iterable[NodeWithScore] | None) -> list[str]:
 
 
 def _agent(output: AgentOutput) -> Outcome:
-    return Outcome(_agent_text(output), _tool_outputs(output.tool_calls), agent=output.current_agent_name)
+    return Outcome(_agent_text(output), tool_outputs(output.tool_calls), agent=output.current_agent_name)
 
 
 def _agent_text(output: AgentOutput) -> str | None:
@@ -128,7 +135,7 @@ def _agent_text(output: AgentOutput) -> str | None:
     return json.dumps(output.structured_response, ensure_ascii=False, default=str)
 
 
-def _tool_outputs(calls: Iterable[Any]) -> list[str]:
+def tool_outputs(calls: Iterable[Any]) -> list[str]:
     """What the agent was told by its tools, in order, failures included; handoffs to other agents are no output."""
     return [
         text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import BoundArguments, Parameter
 from typing import Any
 
 from llama_index.core.agent.workflow import AgentWorkflow
@@ -27,7 +28,7 @@ from pi_integrations.llama_index.turns import (
     turns_of,
 )
 
-__all__ = ["Role", "begun", "own_tags", "role_of"]
+__all__ = ["Role", "begun", "named", "own_tags", "role_of"]
 
 _MOST = 4096
 _Asked = tuple[str | None, Turns | tuple[()] | None]
@@ -95,8 +96,27 @@ def _queried(arguments: Mapping[str, Any]) -> _Asked:
 
 
 def _chatted(arguments: Mapping[str, Any]) -> _Asked:
-    given = arguments.get("chat_history")
-    return text_of(arguments.get("message")), turns_of(given) if given else None
+    message, *others = arguments.values() if arguments else (None,)
+    given = arguments.get("chat_history", next(iter(others), None))
+    history = messages_of(given)
+    return text_of(arguments.get("message", message)), turns_of(history) if history else None
+
+
+def named(given: BoundArguments) -> Mapping[str, Any]:
+    """The arguments of a call by name; what was taken with `*` or `**` each on its own."""
+    arguments = given.arguments
+    if not any(isinstance(each, tuple | dict) for each in arguments.values()):
+        return arguments
+    each_own: dict[str, Any] = {}
+    for name, value in arguments.items():
+        kind = given.signature.parameters[name].kind
+        if kind is Parameter.VAR_POSITIONAL:
+            each_own |= {f"{name}[{position}]": each for position, each in enumerate(value)}
+        elif kind is Parameter.VAR_KEYWORD:
+            each_own |= value
+        else:
+            each_own[name] = value
+    return each_own
 
 
 def _run(arguments: Mapping[str, Any]) -> _Asked:

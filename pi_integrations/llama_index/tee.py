@@ -4,35 +4,64 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
-__all__ = ["AsyncReading", "Copy", "Finish", "Reading", "Text", "atee", "tee"]
+from pi_integrations.llama_index.nesting import Nesting, awithin, within
+
+__all__ = ["Copy", "Reading", "Text", "aclose", "atee", "close", "pieces_of", "pieces_of_async", "tee"]
 
 Text = Callable[[], str | None]
 """Gives the whole text, or None for a stream that ended before its end; raises when the pieces were no text."""
-Finish = Callable[[Text], None]
+
+
+class Reading(Protocol):
+    """Who is told how far a stream was read; must not raise, for it runs in the user's generator, nor hold the stream.
+
+    Attributes:
+        owner: Where what is asked while the stream is read belongs to its answer.
+        is_left: Whether nobody reads on, so far.
+    """
+
+    owner: Nesting | None
+    is_left: bool
+
+    def leave(self) -> None:
+        """A reader stopped before the end; another may go on."""
+
+    def go_on(self) -> None:
+        """Somebody reads on."""
+
+    def finish(self, text: Text) -> None:
+        """Nobody will read on. Called once."""
 
 
 class Copy:
-    """The text so far. `finish` is called once, with what gives the text, or None when the stream ended too early.
+    """The text so far. The reading is finished with what gives all of it, or with None when it ended too early.
 
-    Whoever may still read the stream holds the copy: when nobody does, `finish` is called too. It must not raise,
-    for it runs in the user's generator, and must not hold the stream.
+    Whoever may still read the stream holds the copy: when nobody does, the reading is finished too.
     """
 
-    def __init__(self, finish: Finish) -> None:
-        self._finish = finish
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
         self._pieces: list[str | None] = []
         # A generator that is never started runs no `finally` when it is collected.
-        self._unread = weakref.finalize(self, finish, _nothing)
+        self._unread = weakref.finalize(self, reading.finish, _nothing)
         self._unread.atexit = False
 
     def add(self, piece: str | None) -> None:
         """`piece` was read; the last piece of some models' streams is None."""
+        if self.reading.is_left:
+            self.reading.go_on()
         self._pieces.append(piece)
 
+    def leave(self) -> None:
+        """A reader stops before the end."""
+        if self._unread.alive:
+            self.reading.leave()
+
     def complete(self, text: str | None = None) -> None:
-        """Everything was read; `text` says what, where it was not read in pieces."""
+        """Everything was read; `text` says what, where that is not what was added."""
         pieces = self._pieces
         self._end(lambda: "".join(piece for piece in pieces if piece is not None) if text is None else text)
 
@@ -42,7 +71,7 @@ class Copy:
 
     def _end(self, text: Text) -> None:
         if self._unread.detach() is not None:
-            self._finish(text)
+            self.reading.finish(text)
             self._pieces = []
 
 
@@ -50,109 +79,73 @@ def _nothing() -> None:
     """The text of a stream that ended before its end."""
 
 
-def tee(stream: Iterable[str], finish: Finish) -> Generator[str, None, None]:
-    """`stream`, as a generator that calls `finish` with the whole text when it was read to its end.
+def tee(stream: Iterable[str], reading: Reading) -> Generator[str, None, None]:
+    """`stream`, as a generator that finishes `reading` with the whole text when it was read to its end.
 
-    Closed, failed or collected before that, it calls `finish` with None.
+    Closed, failed or collected before that, it finishes it with None.
     """
-    return _copying(stream, Copy(finish))
+    return _copying(stream, Copy(reading))
 
 
-def atee(stream: AsyncIterable[str], finish: Finish) -> AsyncGenerator[str, None]:
+def atee(stream: AsyncIterable[str], reading: Reading) -> AsyncGenerator[str, None]:
     """`tee` for an async stream."""
-    return _copying_async(stream, Copy(finish))
-
-
-class Reading(Generator[str, None, None]):
-    """`stream`, with what is read of it added to `copies`; closed or failed, it breaks them off.
-
-    Dropped before its end, as by a `break`, it does not: others may read on where it stopped.
-    """
-
-    def __init__(self, stream: Generator[str, None, None], copies: Sequence[Copy]) -> None:
-        self._stream = stream
-        self._copies = copies
-
-    def send(self, value: Any) -> str:
-        """The next piece."""
-        try:
-            piece = self._stream.send(value)
-        except BaseException as error:
-            _end(self._copies, isinstance(error, StopIteration))
-            raise
-        _add(self._copies, piece)
-        return piece
-
-    def throw(self, *error: Any) -> str:
-        """Raises `error` in the stream, which ends it."""
-        _end(self._copies, False)
-        return self._stream.throw(*error)
-
-    def close(self) -> None:
-        """Nothing more will be read."""
-        _end(self._copies, False)
-        self._stream.close()
-
-
-class AsyncReading(AsyncGenerator[str, None]):
-    """`Reading` of an async stream."""
-
-    def __init__(self, stream: AsyncGenerator[str, None], copies: Sequence[Copy]) -> None:
-        self._stream = stream
-        self._copies = copies
-
-    async def asend(self, value: Any) -> str:
-        """The next piece."""
-        try:
-            piece = await self._stream.asend(value)
-        except BaseException as error:
-            _end(self._copies, isinstance(error, StopAsyncIteration))
-            raise
-        _add(self._copies, piece)
-        return piece
-
-    async def athrow(self, *error: Any) -> str:
-        """Raises `error` in the stream, which ends it."""
-        _end(self._copies, False)
-        return await self._stream.athrow(*error)
-
-    async def aclose(self) -> None:
-        """Nothing more will be read."""
-        _end(self._copies, False)
-        await self._stream.aclose()
-
-
-def _add(copies: Sequence[Copy], piece: str) -> None:
-    for copy in copies:
-        copy.add(piece)
-
-
-def _end(copies: Sequence[Copy], whole: bool) -> None:
-    for copy in copies:
-        (copy.complete if whole else copy.break_off)()
+    return _copying_async(stream, Copy(reading))
 
 
 def _copying(stream: Iterable[str], copy: Copy) -> Generator[str, None, None]:
     try:
-        for piece in stream:
-            copy.add(piece)
-            yield piece
+        yield from pieces_of(stream, [copy])
         copy.complete()
     finally:
         copy.break_off()
-        close = getattr(stream, "close", None)
-        if close is not None:
-            close()
+        close(stream)
 
 
 async def _copying_async(stream: AsyncIterable[str], copy: Copy) -> AsyncGenerator[str, None]:
     try:
-        async for piece in stream:
-            copy.add(piece)
+        async for piece in pieces_of_async(stream, [copy]):
             yield piece
         copy.complete()
     finally:
         copy.break_off()
-        close = getattr(stream, "aclose", None)
-        if close is not None:
-            await close()
+        await aclose(stream)
+
+
+def pieces_of(stream: Iterable[str], copies: Sequence[Copy]) -> Generator[str, None, None]:
+    """`stream`, with each piece added to `copies`; what it asks for a piece belongs to their answer."""
+    step = partial(next, iter(stream))
+    owners = [copy.reading.owner for copy in copies]
+    while True:
+        try:
+            piece = within(owners, step)
+        except StopIteration:
+            return
+        for copy in copies:
+            copy.add(piece)
+        yield piece
+
+
+async def pieces_of_async(stream: AsyncIterable[str], copies: Sequence[Copy]) -> AsyncGenerator[str, None]:
+    """`pieces_of` for an async stream."""
+    step = aiter(stream).__anext__
+    owners = [copy.reading.owner for copy in copies]
+    while True:
+        try:
+            piece = await awithin(owners, step)
+        except StopAsyncIteration:
+            return
+        for copy in copies:
+            copy.add(piece)
+        yield piece
+
+
+def close(stream: Any) -> None:
+    """Closes a stream that can be."""
+    if hasattr(stream, "close"):
+        stream.close()
+
+
+async def aclose(stream: Any) -> None:
+    """`close` for an async stream."""
+    if hasattr(stream, "aclose"):
+        await stream.aclose()

@@ -33,7 +33,8 @@ MODEL_CALLS = _CHATS | _PREDICTIONS
 """The methods of models that are given whole conversations."""
 
 _ROLES = {MessageRole.USER: "user", MessageRole.ASSISTANT: "assistant", MessageRole.CHATBOT: "assistant"}
-_LINE = re.compile(r"^(user|assistant|system|chatbot|tool|function|model|developer): ", re.MULTILINE)
+# Other roles are none of a conversation's, and their names at the beginning of a line may be anybody's words.
+_LINE = re.compile(r"^(user|assistant|chatbot): ", re.MULTILINE)
 
 
 def text_of(value: Any) -> str | None:
@@ -97,13 +98,14 @@ def _before(messages: Any, question: str) -> Turns | None:
     if not isinstance(messages, list | tuple) or not all(isinstance(each, ChatMessage) for each in messages):
         return None
     asked, history = split_question(messages)
-    return history if asked == question else None
+    if asked == question:
+        return history
+    # Some chat engines write the question into a prompt. So do those who rewrite it first, but without earlier turns.
+    return history or None if asked is not None and question and question in asked else None
 
 
 def _parsed(conversation: str) -> Turns:
     """The turns of a conversation that LlamaIndex wrote as `role: text` lines."""
     _, *parts = _LINE.split(conversation)
     pairs = zip(parts[::2], parts[1::2], strict=True)
-    return [
-        (_ROLES[MessageRole(role)], text.removesuffix("\n")) for role, text in pairs if role in ("user", "assistant")
-    ]
+    return [(_ROLES[MessageRole(role)], text.removesuffix("\n")) for role, text in pairs]

@@ -7,7 +7,7 @@ import contextvars
 import gc
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,6 +21,7 @@ from live_answers import (
     calls,
     function_agent,
     look_up,
+    model,
     react_agent,
     says,
     watching,
@@ -33,7 +34,7 @@ from llama_index.core.agent.workflow import (
     ReActAgent,
     ToolCallResult,
 )
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import ChatMessage, TextBlock, ToolCallBlock
 from llama_index.core.base.response.schema import AsyncStreamingResponse, Response
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.instrumentation.dispatcher import instrument_tags
@@ -188,6 +189,25 @@ class TestInsideAnAgent:
         assert (score.llm_input, score.llm_output) == (f"### Context\n[1] inner\n\n### Input\n{ASKED}", "outer")
         assert watched.counts() == AnswerCounts(answers=1, submitted=1)
 
+    @pytest.mark.parametrize("alone", [True, False], ids=["agent", "workflow"])
+    async def test_a_tool_whose_output_is_the_answer(self, watched: Watched, alone: bool) -> None:
+        """What the tools said before that is context, too."""
+
+        def price(subject: str) -> str:
+            return "Repairs are free."
+
+        def answer(messages: Sequence[ChatMessage]) -> ChatMessage:
+            name = "look_up" if messages[-1].role == "tool" else "price"
+            call = ToolCallBlock(tool_call_id=name, tool_name=name, tool_kwargs={"subject": "repairs"})
+            return ChatMessage(role="assistant", blocks=[TextBlock(text=""), call])
+
+        tools = [FunctionTool.from_defaults(price), FunctionTool.from_defaults(look_up, return_direct=True)]
+        agent = FunctionAgent(tools=tools, llm=model(answer), name="clerk", description="Answers")
+        await (agent if alone else AgentWorkflow(agents=[agent])).run(ASKED)
+        (score,) = watched.scores()
+        assert score.llm_output == FOUND
+        assert score.llm_input == f"### Context\n[1] Repairs are free.\n\n[2] {FOUND}\n\n### Input\n{ASKED}"
+
     async def test_what_a_failing_tool_said_is_context_too(self, watched: Watched) -> None:
         """So that a question may ask whether the answer told of it; the query that failed is not a failed answer."""
 
@@ -293,9 +313,27 @@ class TestWorkflows:
             ({"answer": "A week.", "source_nodes": NODES}, WITH_NODES),
             ({"response": Response("A week.", NODES), "seconds": 3}, WITH_NODES),
             ({"output": "A week.", "contexts": list(PASSAGES)}, WITH_NODES),
+            ({"output": "A week.", "contexts": FOUND}, f"{CONTEXT}\n\n### Input\n{ASKED}"),
+            ({"output": "A week.", "source_nodes": [], "contexts": list(PASSAGES)}, WITH_NODES),
+            ({"output": {"steps": 3}, "result": "A week."}, ASKED),
+            ({"response": 200, "answer": "A week."}, ASKED),
+            ({"response": "", "answer": "A week."}, ASKED),
             (AgentOutput(response=ChatMessage(content="A week."), current_agent_name="clerk"), ASKED),
         ],
-        ids=["str", "Response", "ChatMessage", "answer", "response", "output", "AgentOutput"],
+        ids=[
+            "str",
+            "Response",
+            "ChatMessage",
+            "answer",
+            "response",
+            "output",
+            "one context",
+            "no source nodes",
+            "a report beside it",
+            "a number beside it",
+            "an empty text beside it",
+            "AgentOutput",
+        ],
     )
     async def test_results(self, watched: Watched, result: Any, llm_input: str) -> None:
         """The shapes in which an answer may come, with its contexts where it has any."""

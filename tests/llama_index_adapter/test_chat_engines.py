@@ -216,8 +216,11 @@ class TestStreams:
         response = simple(Talker(), []).stream_chat(ASKED)
         first = next(iter(response.response_gen))
         gc.collect()
+        assert watched.counts() == AnswerCounts(answers=1, incomplete=1)
+        second = response.response_gen
+        first += next(second)
         assert watched.counts() == AnswerCounts(answers=1, streaming=1)
-        assert first + "".join(response.response_gen) == ANSWER
+        assert first + "".join(second) == ANSWER
         assert [score.llm_output for score in watched.scores()] == [ANSWER]
         assert watched.counts() == AnswerCounts(answers=1, submitted=1)
 
@@ -234,13 +237,13 @@ class TestStreams:
         assert [score.llm_output for score in watched.scores()] == [ANSWER]
         assert watched.counts() == AnswerCounts(answers=1, submitted=1)
 
-    def test_given_up_in_the_middle_is_incomplete_when_it_is_gone(self, watched: Watched) -> None:
-        """Not before: who still has the answer may read on."""
+    def test_given_up_in_the_middle_is_incomplete_once(self, watched: Watched) -> None:
+        """When its reader is gone, and when all of it is."""
         response = simple(Talker(), []).stream_chat(ASKED)
         assert response.write_response_to_history_thread is not None
         response.write_response_to_history_thread.join()
         next(response.response_gen)
-        assert watched.counts() == AnswerCounts(answers=1, streaming=1)
+        assert watched.counts() == AnswerCounts(answers=1, incomplete=1)
         del response
         gc.collect()
         assert watched.counts() == AnswerCounts(answers=1, incomplete=1)

@@ -6,11 +6,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from in_memory_engines import PASSAGES, Shelf, Talker, in_thread, query_engine
 from live_answers import ASKED, TOLD, Watched, calls, function_agent, react_agent, says, watching
 from llama_index.core.agent.workflow import AgentWorkflow, CodeActAgent, FunctionAgent
 from llama_index.core.agent.workflow.workflow_events import AgentWorkflowStartEvent
 from llama_index.core.base.llms.types import ChatMessage
-from llama_index.core.chat_engine import SimpleChatEngine
+from llama_index.core.chat_engine import (
+    CondenseQuestionChatEngine,
+    MultiModalCondensePlusContextChatEngine,
+    MultiModalContextChatEngine,
+    SimpleChatEngine,
+)
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context, StartEvent, StopEvent, Workflow, step
@@ -113,6 +119,62 @@ class TestWorkflows:
 
 def code_agent(**given: Any) -> CodeActAgent:
     return CodeActAgent(code_execute_fn=lambda code: "1", llm=says(TOLD), **given)
+
+
+class Polite(SimpleChatEngine):
+    """Has something to add to what the user says."""
+
+    def chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> Any:
+        return super().chat(f"Be polite. {message}", chat_history)
+
+
+class PassesOn(SimpleChatEngine):
+    """Does not look at what it is given."""
+
+    def chat(self, *given: Any, **named: Any) -> Any:
+        return super().chat(*given, **named)
+
+
+class Renames(SimpleChatEngine):
+    def chat(self, text: str, turns: list[ChatMessage] | None = None) -> Any:  # type: ignore[override]
+        return super().chat(text, turns)
+
+
+def multimodal(kind: Any) -> Any:
+    return kind.from_defaults(Shelf(), multi_modal_llm=Talker(), memory=remembering(), system_prompt="Be kind.")
+
+
+class TestChats:
+    """The turns in their memory, or those that they are given."""
+
+    @pytest.mark.parametrize("kind", [MultiModalContextChatEngine, MultiModalCondensePlusContextChatEngine])
+    async def test_engines_that_write_the_question_into_a_prompt(self, watched: Watched, kind: Any) -> None:
+        in_thread(lambda: multimodal(kind).chat(ASKED))
+        in_thread(lambda: list(multimodal(kind).stream_chat(ASKED).response_gen))
+        await multimodal(kind).achat(ASKED)
+        given = {"history": HISTORY, "contexts": PASSAGES}
+        assert [score.llm_input for score in watched.scores()] == [compose_llm_input(ASKED, **given)] * 3
+
+    def test_an_engine_of_ones_own_that_adds_to_the_question(self, watched: Watched) -> None:
+        Polite.from_defaults(llm=Talker(), memory=remembering()).chat(ASKED)
+        assert [score.llm_input for score in watched.scores()] == [compose_llm_input(ASKED, history=HISTORY)]
+
+    @pytest.mark.parametrize("kind", [PassesOn, Renames])
+    def test_an_engine_of_ones_own_with_other_arguments(self, watched: Watched, kind: Any) -> None:
+        kind.from_defaults(llm=Talker(), memory=remembering()).chat(ASKED)
+        kind.from_defaults(llm=Talker(), memory=ChatMemoryBuffer.from_defaults(chat_history=[])).chat(
+            ASKED, list(EARLIER)
+        )
+        assert [score.llm_input for score in watched.scores()] == [compose_llm_input(ASKED, history=HISTORY)] * 2
+
+    def test_lines_that_begin_like_a_turn_of_somebody_else(self, watched: Watched) -> None:
+        """An engine that condenses writes its conversation as lines."""
+        said = "From your order:\nmodel: X-200\ntool: none\nprice: 99 euros"
+        memory = ChatMemoryBuffer.from_defaults(chat_history=[EARLIER[0], ChatMessage(role="assistant", content=said)])
+        engine = CondenseQuestionChatEngine.from_defaults(query_engine(), llm=Talker(), memory=memory)
+        in_thread(lambda: engine.chat(ASKED))
+        given = {"history": [HISTORY[0], ("assistant", said)], "contexts": PASSAGES}
+        assert [score.llm_input for score in watched.scores()] == [compose_llm_input(ASKED, **given)]
 
 
 class TestAgents:

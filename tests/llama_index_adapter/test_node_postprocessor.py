@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -117,6 +118,28 @@ class TestScores:
         assert (nodes[0].metadata, nodes[0].score) == ({"page": 7}, 0.5)
         assert nodes[0].node.excluded_llm_metadata_keys == []
         assert scored.node_id == nodes[0].node_id
+
+
+class TestOneAfterAnother:
+    """What the second says stands, beside what the retriever said."""
+
+    def test_both_score(self, client: AsyncPiClient) -> None:
+        nodes = found(WEEK)
+        for _ in range(2):
+            nodes = PiNodePostprocessor(HELPS, client=client).postprocess_nodes(nodes, query_str=QUERY)
+        metadata = nodes[0].metadata
+        assert (metadata["pi_score"], metadata["retrieval_score"]) == (0.9, 0.5)
+
+    @pytest.mark.parametrize("first", [True, False], ids=["the first fails", "the second fails"])
+    def test_one_of_them_fails(self, client: AsyncPiClient, first: bool) -> None:
+        scoring = PiNodePostprocessor(HELPS, client=client)
+        failing = PiNodePostprocessor(HELPS, client=AsyncPiClient(base_url="http://127.0.0.1:9"))
+        nodes = found(WEEK)
+        for postprocessor in (failing, scoring) if first else (scoring, failing):
+            nodes = in_thread(partial(postprocessor.postprocess_nodes, nodes, query_str=QUERY))
+        metadata = nodes[0].metadata
+        assert ("pi_score" in metadata, "pi_unscored" in metadata) == (first, not first)
+        assert (nodes[0].score, metadata["retrieval_score"]) == (0.9, 0.5)
 
 
 class TestWithoutScores:

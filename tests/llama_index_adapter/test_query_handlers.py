@@ -414,6 +414,13 @@ class Renames(RetrieverQueryEngine):
         return super().query(question)
 
 
+class PassesOn(RetrieverQueryEngine):
+    """Around LlamaIndex's, as for logging: it does not look at what it is given."""
+
+    def query(self, *given: Any, **named: Any) -> Any:  # type: ignore[override]
+        return super().query(*given, **named)
+
+
 class TestEnginesOfTheApplicationsOwn:
     """One score for the answer that the user sees."""
 
@@ -448,6 +455,14 @@ class TestEnginesOfTheApplicationsOwn:
         synthesizer = get_response_synthesizer(llm=Talker())
         Renames(retriever=Shelf(), response_synthesizer=synthesizer).query(2, question=QUERY)
         assert [(score.name, score.llm_input) for score in installed.scores()] == [("Renames", SCORED_INPUT)]
+
+    @pytest.mark.parametrize("given", [((QUERY,), {}), ((), {"str_or_query_bundle": QUERY})], ids=["*", "**"])
+    def test_one_that_passes_on_what_it_is_given(self, installed: Live, given: Any) -> None:
+        """One answer, and the question is found."""
+        PassesOn(retriever=Shelf(), response_synthesizer=get_response_synthesizer(llm=Talker())).query(
+            *given[0], **given[1]
+        )
+        assert [(score.name, score.llm_input) for score in installed.scores()] == [("PassesOn", SCORED_INPUT)]
 
 
 class TestOtherAnswers:
