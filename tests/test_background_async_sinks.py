@@ -33,7 +33,7 @@ class AsyncWrite:
 
 
 class PartialWrite:
-    write = partial(write_later, "scores")
+    write = staticmethod(partial(write_later, "scores"))
 
 
 class AsyncCall:
