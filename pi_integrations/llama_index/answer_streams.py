@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING
 
 from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
@@ -19,11 +20,18 @@ __all__ = ["AnswerReading", "tee_answer"]
 
 
 class AnswerReading:
-    """How far the user read the stream of an answer; one that was left counts as incomplete until somebody reads on."""
+    """How far the user read the stream of an answer; one that was left counts as incomplete until somebody reads on.
+
+    A forked child has a copy, and says nothing: it did not begin the answer, and the parent reads it too.
+    """
 
     def __init__(self, watch: AnswerWatch, answer: OpenAnswer, contexts: list[str]) -> None:
-        self.owner = answer.owner
+        # Not `answer` itself: the user's own context may hold it, and what is asked there is not inside.
+        self.inside = OpenAnswer(None, None, owner=answer.owner)
         self.is_left = False
+        self._is_over = False
+        # Reentrant: a garbage collection in here may drop another reader.
+        self._lock = threading.RLock()
         self._watch = watch
         self._answer = answer
         self._contexts = contexts
@@ -31,26 +39,34 @@ class AnswerReading:
 
     def leave(self) -> None:
         """See `Reading`."""
-        if not self.is_left and self._is_ours():
-            self.is_left = True
-            self._watch.left(1)
+        self._set_left(True)
 
     def go_on(self) -> None:
         """See `Reading`."""
-        if self.is_left and self._is_ours():
-            self.is_left = False
-            self._watch.left(-1)
+        self._set_left(False)
 
     def finish(self, text: Text) -> None:
         """See `Reading`."""
-        self._answer.finished = True
-        self.go_on()
-        if self._is_ours():
+        if self._process != os.getpid():
+            return
+        with self._lock:
+            self._set_left(False)
+            is_first, self._is_over = not self._is_over, True
+            self.inside.finished = True
+        if is_first:
             self._watch.read(self._answer, text, self._contexts)
 
-    def _is_ours(self) -> bool:
-        """A forked child did not begin the answer, and the parent reads it too."""
-        return os.getpid() == self._process
+    def drop(self) -> None:
+        """The stream cannot be watched, and what is told of it does not count."""
+        self._is_over = self.inside.finished = True
+
+    def _set_left(self, is_left: bool) -> None:
+        if self._process != os.getpid():
+            return
+        with self._lock:
+            if self.is_left is not is_left and not self._is_over:
+                self.is_left = self.inside.finished = is_left
+                self._watch.left(1 if is_left else -1)
 
 
 def tee_answer(stream: Streamed, reading: Reading) -> None:

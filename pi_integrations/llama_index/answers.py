@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from llama_index.core.chat_engine.types import StreamingAgentChatResponse
-
 from pi_integrations.background import BackgroundScorer, Tally, WarnOnce
 from pi_integrations.background.once import kind_of
 from pi_integrations.errors import PiUsageError
@@ -126,11 +124,11 @@ class AnswerWatch:
         self._finish(answer, text, contexts)
 
     def _tee(self, answer: OpenAnswer, stream: Streamed, contexts: list[str]) -> None:
-        # LlamaIndex's own thread or task reads a chat's model, in the context in which the chat began.
-        answer.finished = answer.is_run or not isinstance(stream, StreamingAgentChatResponse)
+        reading = AnswerReading(self, answer, contexts)
         try:
-            tee_answer(stream, AnswerReading(self, answer, contexts))
+            tee_answer(stream, reading)
         except Exception as error:  # noqa: BLE001 (never into the application)
+            reading.drop()
             self._fail(error)
 
     def left(self, by: int) -> None:
@@ -166,7 +164,7 @@ class AnswerWatch:
             llm_input=answer.question,
             llm_output=text,
             system_prompt=answer.instructions,
-            history=answer.history or (),
+            history=answer.likely_history if answer.history is None else answer.history,
             contexts=contexts,
             name=answer.name,
             tags=[f"{name}={value}" for name, value in tags.items()],

@@ -7,12 +7,12 @@ What the user reads comes through properties of the response's class, so the res
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from llama_index.core.chat_engine.types import StreamingAgentChatResponse
 
-from pi_integrations.llama_index.tee import Copy, Reading, aclose, close, pieces_of, pieces_of_async
+from pi_integrations.llama_index.tee import Copy, Reading, aclose, anext_piece, close, next_piece
 
 __all__ = ["tee_chat"]
 
@@ -20,7 +20,10 @@ _COPIES = "_pi_copies"
 
 
 class _Watched(StreamingAgentChatResponse):
-    """A chat answer that says when it was read to its end, by one of its generators or by several."""
+    """A chat answer that says when it was read to its end, by one of its generators or by several.
+
+    A stream that fails ends it. A reader that is closed, dropped or cancelled does not: another may read on.
+    """
 
     @property
     def response_gen(self) -> Generator[str, None, None]:
@@ -28,14 +31,20 @@ class _Watched(StreamingAgentChatResponse):
 
     async def async_response_gen(self) -> AsyncGenerator[str, None]:
         copies, stream = _copies(self), super().async_response_gen()
+        step = aiter(stream).__anext__
         try:
-            async for piece in pieces_of_async(stream, copies):
+            while True:
+                try:
+                    piece = await anext_piece(step, copies)
+                except StopAsyncIteration:
+                    break
+                except Exception:
+                    _break_off(copies)
+                    raise
                 yield piece
             _complete(self, copies)
-        except BaseException as error:
-            _stop(copies, error)
-            raise
         finally:
+            _leave(copies)
             await aclose(stream)
 
     def __str__(self) -> str:
@@ -47,14 +56,20 @@ class _Watched(StreamingAgentChatResponse):
 
 
 def _read(stream: Any, response: _Watched) -> Generator[str, None, None]:
-    copies = _copies(response)
+    copies, step = _copies(response), partial(next, iter(stream))
     try:
-        yield from pieces_of(stream, copies)
+        while True:
+            try:
+                piece = next_piece(step, copies)
+            except StopIteration:
+                break
+            except Exception:
+                _break_off(copies)
+                raise
+            yield piece
         _complete(response, copies)
-    except BaseException as error:
-        _stop(copies, error)
-        raise
     finally:
+        _leave(copies)
         close(stream)
 
 
@@ -71,10 +86,14 @@ def _complete(response: _Watched, copies: Sequence[Copy]) -> None:
         copy.complete(text)
 
 
-def _stop(copies: Sequence[Copy], error: BaseException) -> None:
-    """Of a reader that is closed, or dropped, another may read on where it stopped."""
+def _break_off(copies: Sequence[Copy]) -> None:
     for copy in copies:
-        copy.leave() if isinstance(error, GeneratorExit) else copy.break_off()
+        copy.break_off()
+
+
+def _leave(copies: Sequence[Copy]) -> None:
+    for copy in copies:
+        copy.leave()
 
 
 @cache
@@ -87,7 +106,7 @@ def tee_chat(response: StreamingAgentChatResponse, reading: Reading) -> None:
 
     Broken by an error, or collected with all its generators, it finishes it with None.
     """
-    response.__dict__.setdefault(_COPIES, []).append(Copy(reading))
     kind: Any = type(response)
     if not issubclass(kind, _Watched):
         response.__class__ = _watched(kind)
+    response.__dict__.setdefault(_COPIES, []).append(Copy(reading))

@@ -116,14 +116,16 @@ class PiInstrumentationHandler(BaseSpanHandler[BaseSpan]):
         """Called by LlamaIndex on the application's thread, as are the two below: a span begins."""
         kind: Any = type(instance)
         role = role_of(kind)
-        if role is None or (role.asked is None and not lacks_history()) or not role.has(id_, instance):
+        if role is None or not (role.asked or role.writes or lacks_history()) or not role.has(id_, instance):
             return
         listener = self._listener
         try:
-            if role.asked is None:
-                listener.model_called(bound_args.arguments, parent_id)
-            else:
+            if role.asked is not None:
                 listener.begin(begun(role, id_, instance, named(bound_args)))
+            elif role.writes:
+                listener.write(id_)
+            else:
+                listener.model_called(bound_args.arguments, parent_id)
         except Exception as error:  # noqa: BLE001 (never into the application, which would not be told; counted, logged)
             listener.watch.unread(error)
 
@@ -141,11 +143,14 @@ class PiInstrumentationHandler(BaseSpanHandler[BaseSpan]):
             return
         kind: Any = type(instance)
         role = role_of(kind)
-        if role is None or role.asked is None or not role.has(id_, instance):
+        if role is None or not (role.asked or role.writes) or not role.has(id_, instance):
             return
         listener = self._listener
         try:
-            listener.end(id_, result)
+            if role.writes:
+                listener.written(id_)
+            else:
+                listener.end(id_, result)
         except Exception as error:  # noqa: BLE001 (as above)
             listener.watch.unread(error)
 
@@ -160,9 +165,12 @@ class PiInstrumentationHandler(BaseSpanHandler[BaseSpan]):
         """A span ends with an error."""
         kind: Any = type(instance)
         role = role_of(kind)
-        if role is not None and role.asked is not None and role.has(id_, instance):
+        if role is not None and (role.asked or role.writes) and role.has(id_, instance):
             with self._listener.watch.guarded:
-                self._listener.fail(id_, err)
+                if role.writes:
+                    self._listener.written(id_)
+                else:
+                    self._listener.fail(id_, err)
 
     def new_span(self, *args: Any, **kwargs: Any) -> None:
         """No span is kept."""

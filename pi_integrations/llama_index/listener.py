@@ -10,7 +10,7 @@ from llama_index.core.agent.workflow.workflow_events import ToolCallResult
 from pi_integrations.background import BackgroundScorer
 from pi_integrations.llama_index.answers import AnswerCounts, AnswerWatch
 from pi_integrations.llama_index.nesting import Nesting, OpenAnswer
-from pi_integrations.llama_index.turns import history_seen
+from pi_integrations.llama_index.turns import history_around, history_seen
 
 __all__ = ["AnswerListener"]
 
@@ -63,7 +63,21 @@ class AnswerListener:
         Of an agent, only the call of its own step does: what its tools give to a model may be examples.
         """
         is_own = (caller or "").partition("-")[0].endswith(_AGENT_STEP)
+        innermost: OpenAnswer | None = None
         for answer in self._nesting.begun():
-            if answer.history is None and answer.question is not None and (is_own or not answer.is_run):
+            if answer.question is None:
+                continue
+            if answer.history is None and (is_own or not answer.is_run):
                 answer.history = history_seen(arguments, answer.question)
-            is_own = False
+                if answer.history is None and answer.name == (innermost or answer).name:
+                    # The model that answers is called after those that rewrite the question.
+                    answer.likely_history = history_around(arguments, answer.question) or answer.likely_history
+            is_own, innermost = False, innermost or answer
+
+    def write(self, key: str) -> None:
+        """LlamaIndex begins to read the model of a chat that it streams."""
+        self._nesting.write(key)
+
+    def written(self, key: str) -> None:
+        """It ends."""
+        self._nesting.written(key)

@@ -26,6 +26,7 @@ class OpenAnswer:
         name: Class of the engine, agent or workflow.
         tags: What `instrument_tags` attached.
         history: Earlier turns as `(role, text)`; None while they are not known.
+        likely_history: What they may be, as long as nothing better was seen.
         system_prompt: The agent's standing instructions; of several agents each one's, by name.
         agent: Which agent answered, where one did.
         is_run: Whether it is a run of an agent or workflow.
@@ -40,6 +41,7 @@ class OpenAnswer:
     name: str | None = None
     tags: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[tuple[str, str]] | None = ()
+    likely_history: Sequence[tuple[str, str]] = ()
     system_prompt: Instructions = None
     is_run: bool = False
     agent: str | None = None
@@ -67,38 +69,42 @@ def lacks_history() -> bool:
     return answer is not None
 
 
-def within(owners: Sequence[Nesting | None], step: Callable[[], T]) -> T:
-    """What `step` returns; answers that begin in it are inside ones of these owners' answers, which streams."""
-    opened, token = _reopened(owners)
+def within(answers: Sequence[OpenAnswer], step: Callable[[], T]) -> T:
+    """What `step` returns; answers that begin in it are inside `answers`."""
+    token = _inside(answers)
     try:
         return step()
     finally:
-        _over(opened, token)
+        _outside(token)
 
 
-async def awithin(owners: Sequence[Nesting | None], step: Callable[[], Awaitable[T]]) -> T:
+async def awithin(answers: Sequence[OpenAnswer], step: Callable[[], Awaitable[T]]) -> T:
     """`within` for a step that is awaited."""
-    opened, token = _reopened(owners)
+    token = _inside(answers)
     try:
         return await step()
     finally:
-        _over(opened, token)
+        _outside(token)
 
 
-def _reopened(owners: Sequence[Nesting | None]) -> tuple[list[OpenAnswer], Token[OpenAnswer | None]]:
-    innermost = before = _innermost.get()
-    opened = []
-    for owner in owners:
-        innermost = OpenAnswer(None, None, owner=owner, around=innermost)
-        opened.append(innermost)
-    return opened, _innermost.set(innermost if opened else before)
+def _inside(answers: Sequence[OpenAnswer]) -> Token[OpenAnswer | None]:
+    innermost = _innermost.get()
+    for answer in answers:
+        if answer not in _outward(innermost):  # a circle would have no end
+            answer.around = innermost
+        innermost = answer
+    return _innermost.set(innermost)
 
 
-def _over(opened: list[OpenAnswer], token: Token[OpenAnswer | None]) -> None:
-    for answer in opened:
-        answer.finished = True
+def _outside(token: Token[OpenAnswer | None]) -> None:
     with suppress(ValueError):  # collected in another context than it was left in
         _innermost.reset(token)
+
+
+def _outward(answer: OpenAnswer | None) -> Iterator[OpenAnswer]:
+    while answer is not None:
+        yield answer
+        answer = answer.around
 
 
 class Nesting:
@@ -148,11 +154,17 @@ class Nesting:
         Those that have ended are among them: LlamaIndex calls the model of an asynchronous stream when the chat that
         returned it is over.
         """
-        answer = _innermost.get()
-        while answer is not None:
-            if answer.owner is self:
-                yield answer
-            answer = answer.around
+        return (answer for answer in _outward(_innermost.get()) if answer.owner is self)
+
+    def write(self, key: str) -> None:
+        """Begins what makes an answer whose call is over, in a thread or task that was started inside it."""
+        _innermost.set(OpenAnswer(key, None, owner=self, around=_innermost.get()))
+
+    def written(self, key: str) -> None:
+        """Ends it."""
+        for answer in self.begun():
+            if answer.key == key:
+                answer.finished = True
 
     def close(self) -> None:
         """What is open is forgotten."""

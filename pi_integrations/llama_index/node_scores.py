@@ -52,14 +52,8 @@ class ScoredNode:
             return {"pi_unscored": self.reason}
         questions = {each.key: each.score for each in self.result.questions()}
         notes = {"pi_score": self.result.total_score, "pi_question_scores": questions}
-        if self._was_seen and "retrieval_score" in self.found.node.metadata:
-            return notes
-        return notes if self.found.score is None else {**notes, "retrieval_score": self.found.score}
-
-    @property
-    def _was_seen(self) -> bool:
-        """Whether another postprocessor came first."""
-        return not {"pi_score", "pi_unscored"}.isdisjoint(self.found.node.metadata)
+        is_ours = "pi_score" in self.found.node.metadata or self.found.score is None
+        return notes if is_ours else {**notes, "retrieval_score": self.found.score}
 
     def _others(self) -> dict[str, Any]:
         """The metadata that say nothing of scores: those of a postprocessor that came first are over."""

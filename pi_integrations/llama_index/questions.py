@@ -12,7 +12,7 @@ from llama_index.core.agent.workflow import AgentWorkflow
 from llama_index.core.agent.workflow.workflow_events import AgentWorkflowStartEvent
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.llms.base import BaseLLM
-from llama_index.core.chat_engine.types import BaseChatEngine
+from llama_index.core.chat_engine.types import BaseChatEngine, StreamingAgentChatResponse
 from llama_index.core.workflow import StartEvent, Workflow
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 
@@ -40,14 +40,16 @@ class Role:
 
     Attributes:
         methods: Those whose spans tell it; others are steps of these.
-        asked: The question and the earlier turns in the arguments of an answer's span; None of a model's call.
+        asked: The question and the earlier turns in the arguments of an answer's span; None of other calls.
         instructed: The standing instructions of an agent or workflow, or those of each agent in it by name; None of
             what does not answer in runs.
+        writes: Whether it is LlamaIndex's own reading of a model whose answer is streamed.
     """
 
     methods: frozenset[str]
     asked: Callable[[Mapping[str, Any]], _Asked] | None = None
     instructed: Callable[[Any], Instructions] | None = None
+    writes: bool = False
 
     def has(self, span_id: str, instance: Any) -> bool:
         """Whether the span of `instance` tells it."""
@@ -79,8 +81,8 @@ def begun(role: Role, span_id: str, instance: Any, arguments: Mapping[str, Any])
         type(instance).__name__,
         dict(active_instrument_tags.get()),
         history,
-        prompt,
-        role.instructed is not None,
+        system_prompt=prompt,
+        is_run=role.instructed is not None,
     )
 
 
@@ -173,4 +175,7 @@ _ROLES: dict[type, Role] = {
     BaseQueryEngine: Role(frozenset({"query", "aquery"}), _queried),
     BaseChatEngine: Role(frozenset({"chat", "achat", "stream_chat", "astream_chat"}), _chatted),
     BaseLLM: Role(MODEL_CALLS),
+    StreamingAgentChatResponse: Role(
+        frozenset({"write_response_to_history", "awrite_response_to_history"}), writes=True
+    ),
 }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
+from inspect import isasyncgen
 from typing import Any, Protocol
 
-from pi_integrations.llama_index.nesting import Nesting, awithin, within
+from pi_integrations.llama_index.nesting import OpenAnswer, awithin, within
 
-__all__ = ["Copy", "Reading", "Text", "aclose", "atee", "close", "pieces_of", "pieces_of_async", "tee"]
+__all__ = ["Copy", "Reading", "Text", "aclose", "anext_piece", "atee", "close", "next_piece", "tee"]
 
 Text = Callable[[], str | None]
 """Gives the whole text, or None for a stream that ended before its end; raises when the pieces were no text."""
@@ -19,11 +22,11 @@ class Reading(Protocol):
     """Who is told how far a stream was read; must not raise, for it runs in the user's generator, nor hold the stream.
 
     Attributes:
-        owner: Where what is asked while the stream is read belongs to its answer.
+        inside: What is asked while a piece is made belongs to this.
         is_left: Whether nobody reads on, so far.
     """
 
-    owner: Nesting | None
+    inside: OpenAnswer
     is_left: bool
 
     def leave(self) -> None:
@@ -56,9 +59,8 @@ class Copy:
         self._pieces.append(piece)
 
     def leave(self) -> None:
-        """A reader stops before the end."""
-        if self._unread.alive:
-            self.reading.leave()
+        """A reader stops before the end; without effect after that."""
+        self.reading.leave()
 
     def complete(self, text: str | None = None) -> None:
         """Everything was read; `text` says what, where that is not what was added."""
@@ -94,7 +96,10 @@ def atee(stream: AsyncIterable[str], reading: Reading) -> AsyncGenerator[str, No
 
 def _copying(stream: Iterable[str], copy: Copy) -> Generator[str, None, None]:
     try:
-        yield from pieces_of(stream, [copy])
+        step = partial(next, iter(stream))
+        with suppress(StopIteration):
+            while True:
+                yield next_piece(step, [copy])
         copy.complete()
     finally:
         copy.break_off()
@@ -103,40 +108,30 @@ def _copying(stream: Iterable[str], copy: Copy) -> Generator[str, None, None]:
 
 async def _copying_async(stream: AsyncIterable[str], copy: Copy) -> AsyncGenerator[str, None]:
     try:
-        async for piece in pieces_of_async(stream, [copy]):
-            yield piece
+        step = aiter(stream).__anext__
+        with suppress(StopAsyncIteration):
+            while True:
+                yield await anext_piece(step, [copy])
         copy.complete()
     finally:
         copy.break_off()
         await aclose(stream)
 
 
-def pieces_of(stream: Iterable[str], copies: Sequence[Copy]) -> Generator[str, None, None]:
-    """`stream`, with each piece added to `copies`; what it asks for a piece belongs to their answer."""
-    step = partial(next, iter(stream))
-    owners = [copy.reading.owner for copy in copies]
-    while True:
-        try:
-            piece = within(owners, step)
-        except StopIteration:
-            return
-        for copy in copies:
-            copy.add(piece)
-        yield piece
+def next_piece(step: Callable[[], str], copies: Sequence[Copy]) -> str:
+    """What `step` gives, added to `copies`; what it asks for that belongs to their answers."""
+    piece = within([copy.reading.inside for copy in copies], step)
+    for copy in copies:
+        copy.add(piece)
+    return piece
 
 
-async def pieces_of_async(stream: AsyncIterable[str], copies: Sequence[Copy]) -> AsyncGenerator[str, None]:
-    """`pieces_of` for an async stream."""
-    step = aiter(stream).__anext__
-    owners = [copy.reading.owner for copy in copies]
-    while True:
-        try:
-            piece = await awithin(owners, step)
-        except StopAsyncIteration:
-            return
-        for copy in copies:
-            copy.add(piece)
-        yield piece
+async def anext_piece(step: Callable[[], Awaitable[str]], copies: Sequence[Copy]) -> str:
+    """`next_piece` for a step that is awaited."""
+    piece = await awithin([copy.reading.inside for copy in copies], step)
+    for copy in copies:
+        copy.add(piece)
+    return piece
 
 
 def close(stream: Any) -> None:
@@ -146,6 +141,7 @@ def close(stream: Any) -> None:
 
 
 async def aclose(stream: Any) -> None:
-    """`close` for an async stream."""
-    if hasattr(stream, "aclose"):
+    """`close` for an async stream. A loop that ends closes all generators itself, at the same time."""
+    is_ending = getattr(asyncio.get_running_loop(), "_asyncgens_shutdown_called", False)
+    if hasattr(stream, "aclose") and not (is_ending and isasyncgen(stream)):
         await stream.aclose()

@@ -15,6 +15,7 @@ __all__ = [
     "MODEL_CALLS",
     "QUESTION_FIELDS",
     "Turns",
+    "history_around",
     "history_seen",
     "messages_of",
     "split_question",
@@ -33,8 +34,8 @@ MODEL_CALLS = _CHATS | _PREDICTIONS
 """The methods of models that are given whole conversations."""
 
 _ROLES = {MessageRole.USER: "user", MessageRole.ASSISTANT: "assistant", MessageRole.CHATBOT: "assistant"}
-# Other roles are none of a conversation's, and their names at the beginning of a line may be anybody's words.
-_LINE = re.compile(r"^(user|assistant|chatbot): ", re.MULTILINE)
+# Not `model`, which no conversation of LlamaIndex's has, and answers may.
+_LINE = re.compile(r"^(user|assistant|system|chatbot|tool|function|developer): ", re.MULTILINE)
 
 
 def text_of(value: Any) -> str | None:
@@ -88,6 +89,15 @@ def history_seen(arguments: Mapping[str, Any], question: str) -> Turns | None:
     return None
 
 
+def history_around(arguments: Mapping[str, Any], question: str) -> Turns | None:
+    """The turns before a prompt with `question` in it, as some chat engines write; None where there is none."""
+    messages = _messages(arguments)
+    if not _are_messages(messages):
+        return None
+    asked, history = split_question(messages)
+    return history if asked and question and re.search(rf"(?<!\w){re.escape(question)}(?!\w)", asked) else None
+
+
 def _messages(arguments: Mapping[str, Any]) -> Any:
     """Of a chat: its first argument, which a model of the application's own may name as it likes, or take with `*`."""
     given = arguments.get("messages") or next(iter(arguments.values()), ())
@@ -95,17 +105,18 @@ def _messages(arguments: Mapping[str, Any]) -> Any:
 
 
 def _before(messages: Any, question: str) -> Turns | None:
-    if not isinstance(messages, list | tuple) or not all(isinstance(each, ChatMessage) for each in messages):
+    if not _are_messages(messages):
         return None
     asked, history = split_question(messages)
-    if asked == question:
-        return history
-    # Some chat engines write the question into a prompt. So do those who rewrite it first, but without earlier turns.
-    return history or None if asked is not None and question and question in asked else None
+    return history if asked == question else None
+
+
+def _are_messages(given: Any) -> bool:
+    return isinstance(given, list | tuple) and all(isinstance(each, ChatMessage) for each in given)
 
 
 def _parsed(conversation: str) -> Turns:
     """The turns of a conversation that LlamaIndex wrote as `role: text` lines."""
     _, *parts = _LINE.split(conversation)
     pairs = zip(parts[::2], parts[1::2], strict=True)
-    return [(_ROLES[MessageRole(role)], text.removesuffix("\n")) for role, text in pairs]
+    return [(_ROLES[role], text.removesuffix("\n")) for name, text in pairs if (role := MessageRole(name)) in _ROLES]

@@ -13,11 +13,13 @@ from llama_index.core.agent.workflow.workflow_events import AgentWorkflowStartEv
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.chat_engine import (
     CondenseQuestionChatEngine,
+    ContextChatEngine,
     MultiModalCondensePlusContextChatEngine,
     MultiModalContextChatEngine,
     SimpleChatEngine,
 )
 from llama_index.core.memory import ChatMemoryBuffer
+from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context, StartEvent, StopEvent, Workflow, step
 
@@ -159,6 +161,20 @@ class TestChats:
         Polite.from_defaults(llm=Talker(), memory=remembering()).chat(ASKED)
         assert [score.llm_input for score in watched.scores()] == [compose_llm_input(ASKED, history=HISTORY)]
 
+    @pytest.mark.parametrize("kind", [ContextChatEngine, MultiModalContextChatEngine])
+    def test_the_examples_of_a_retriever_that_rewrites_the_question(self, watched: Watched, kind: Any) -> None:
+        """It gives them to a model with the question in a prompt, before the engine gives it the conversation."""
+
+        class Rewriting(Shelf):
+            def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+                says("repair time").chat([*EXAMPLE, ChatMessage(role="user", content=f"Rewrite: {query_bundle}")])
+                return super()._retrieve(query_bundle)
+
+        model = {"llm" if kind is ContextChatEngine else "multi_modal_llm": Talker()}
+        in_thread(lambda: kind.from_defaults(Rewriting(), memory=remembering(), **model).chat(ASKED))
+        given = {"history": HISTORY, "contexts": PASSAGES}
+        assert [score.llm_input for score in watched.scores()] == [compose_llm_input(ASKED, **given)]
+
     @pytest.mark.parametrize("kind", [PassesOn, Renames])
     def test_an_engine_of_ones_own_with_other_arguments(self, watched: Watched, kind: Any) -> None:
         kind.from_defaults(llm=Talker(), memory=remembering()).chat(ASKED)
@@ -169,7 +185,7 @@ class TestChats:
 
     def test_lines_that_begin_like_a_turn_of_somebody_else(self, watched: Watched) -> None:
         """An engine that condenses writes its conversation as lines."""
-        said = "From your order:\nmodel: X-200\ntool: none\nprice: 99 euros"
+        said = "From your order:\nmodel: X-200\nprice: 99 euros"
         memory = ChatMemoryBuffer.from_defaults(chat_history=[EARLIER[0], ChatMessage(role="assistant", content=said)])
         engine = CondenseQuestionChatEngine.from_defaults(query_engine(), llm=Talker(), memory=memory)
         in_thread(lambda: engine.chat(ASKED))

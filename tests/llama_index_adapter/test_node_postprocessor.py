@@ -130,6 +130,13 @@ class TestOneAfterAnother:
         metadata = nodes[0].metadata
         assert (metadata["pi_score"], metadata["retrieval_score"]) == (0.9, 0.5)
 
+    def test_a_retriever_without_scores(self, client: AsyncPiClient) -> None:
+        """The first one's total is not the retriever's."""
+        nodes = [NodeWithScore(node=TextNode(text=WEEK))]
+        for _ in range(2):
+            nodes = PiNodePostprocessor(HELPS, client=client).postprocess_nodes(nodes, query_str=QUERY)
+            assert "retrieval_score" not in nodes[0].metadata
+
     @pytest.mark.parametrize("first", [True, False], ids=["the first fails", "the second fails"])
     def test_one_of_them_fails(self, client: AsyncPiClient, first: bool) -> None:
         scoring = PiNodePostprocessor(HELPS, client=client)

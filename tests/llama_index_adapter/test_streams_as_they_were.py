@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import inspect
@@ -16,7 +17,7 @@ import pytest
 from in_memory_engines import ANSWER, Canned, Talker, in_thread, query_engine
 from live_answers import ASKED, Watched, function_agent, watching
 from llama_index.core.agent.workflow import AgentWorkflow
-from llama_index.core.base.llms.types import ChatMessage, CompletionResponse, CompletionResponseGen
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse, CompletionResponseGen
 from llama_index.core.base.response.schema import AsyncStreamingResponse, Response, StreamingResponse
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.chat_engine import SimpleChatEngine
@@ -174,6 +175,135 @@ async def test_and_so_it_is_with_an_async_stream(watched: Watched) -> None:
     assert "".join([piece async for piece in response.response_gen]) == str(between) == ANSWER
     asked = sorted(score.llm_input.rpartition("\n")[2] for score in watched.scores())
     assert asked == [ASKED, "Warranty?"]
+
+
+class Slowly(Canned):
+    """Begins to ask before its first piece, and has the answer for its last."""
+
+    async def _aquery(self, query_bundle: Any) -> Any:
+        async def words() -> Any:
+            run = function_agent().run("Repairs?")
+            other = asyncio.create_task(query_engine().aquery("Repairs?"))
+            yield "Searching: "
+            await run
+            yield str(await other)
+
+        return AsyncStreamingResponse(words())
+
+
+async def test_what_a_stream_begins_to_ask_in_one_piece_and_has_in_another(watched: Watched) -> None:
+    response: Any = await Slowly(lambda: Response("never")).aquery(ASKED)
+    assert [piece async for piece in response.response_gen] == ["Searching: ", ANSWER]
+    assert watched.counts() == AnswerCounts(answers=1, submitted=1)
+
+
+async def test_with_two_handlers_an_open_chat_hides_nothing(client: AsyncPiClient) -> None:
+    """What is asked while it is held is asked by the user."""
+    with watching(client) as first, watching(client) as second:
+        held = await chat().astream_chat(ASKED)
+        stream = held.async_response_gen()
+        await anext(stream)
+        await query_engine().aquery("Warranty?")
+        await asyncio.create_task(query_engine().aquery("Warranty?"))
+        await function_agent().run("Warranty?")
+        for watched in (first, second):
+            assert watched.counts() == AnswerCounts(answers=4, submitted=3, streaming=1)
+        await stream.aclose()
+
+
+async def test_a_worker_that_a_chat_started_works_for_others_too(watched: Watched) -> None:
+    """Though somebody holds the chat and never reads it."""
+    tasks: asyncio.Queue[str] = asyncio.Queue()
+    answers: asyncio.Queue[str] = asyncio.Queue()
+    workers: list[asyncio.Task[None]] = []
+
+    async def work() -> None:
+        while True:
+            answers.put_nowait(str(await query_engine().aquery(await tasks.get())))
+
+    class Starting(Talker):
+        async def astream_chat(self, *given: Any, **named: Any) -> Any:
+            workers.append(asyncio.create_task(work()))
+            return await super().astream_chat(*given, **named)
+
+    held = await chat(Starting()).astream_chat(ASKED)
+    assert held.awrite_response_to_history_task is not None
+    await held.awrite_response_to_history_task
+    tasks.put_nowait("Warranty?")
+    assert await answers.get() == ANSWER
+    assert watched.counts() == AnswerCounts(answers=2, submitted=1, streaming=1)
+    for worker in workers:
+        worker.cancel()
+
+
+async def test_a_reader_that_is_cancelled_leaves_the_rest_to_another(watched: Watched) -> None:
+    class Halting(Talker):
+        async def astream_chat(self, *given: Any, **named: Any) -> Any:
+            async def words() -> Any:
+                yield ChatResponse(message=ChatMessage("A", role="assistant"), delta="A")
+                await go_on.wait()
+                yield ChatResponse(message=ChatMessage("A week.", role="assistant"), delta=" week.")
+
+            return words()
+
+    go_on = asyncio.Event()
+    response = await chat(Halting()).astream_chat(ASKED)
+    # LlamaIndex has a reader that is cancelled wait for the model all the same.
+    asyncio.get_running_loop().call_later(0.6, go_on.set)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            async for _ in response.async_response_gen():
+                pass
+    assert watched.counts() == AnswerCounts(answers=1, incomplete=1)
+    assert [piece async for piece in response.async_response_gen()] == [" week."]
+    assert [score.llm_output for score in watched.scores()] == ["A week."]
+    assert watched.counts() == AnswerCounts(answers=1, submitted=1)
+
+
+def test_a_loop_that_ends_with_an_open_stream_complains_of_nothing(watched: Watched) -> None:
+    """It closes all generators at once, ours and the one behind it, which may take its time to clean up."""
+    complaints: list[Any] = []
+
+    async def words() -> Any:
+        try:
+            yield "A"
+            yield " week."
+        finally:
+            await asyncio.sleep(0.01)
+
+    class Answering(Canned):
+        async def _aquery(self, query_bundle: Any) -> Any:
+            return AsyncStreamingResponse(words())
+
+    async def main() -> Any:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        response: Any = await Answering(lambda: Response("never")).aquery(ASKED)
+        await anext(response.response_gen)
+        return response
+
+    in_thread(lambda: asyncio.run(main()))
+    assert complaints == []
+    assert watched.counts() == AnswerCounts(answers=1, incomplete=1)
+
+
+class Fixed(StreamingResponse):
+    """Its stream cannot be replaced."""
+
+    @property
+    def response_gen(self) -> Any:  # type: ignore[override]
+        return iter(["A week."])
+
+    @response_gen.setter
+    def response_gen(self, stream: Any) -> None:
+        if stream is not None:
+            raise AttributeError("it is fixed")
+
+
+def test_a_stream_that_cannot_be_watched_is_an_error_once(watched: Watched) -> None:
+    response: Any = Canned(lambda: Fixed(None)).query(ASKED)
+    assert list(response.response_gen) == ["A week."]
+    gc.collect()
+    assert watched.counts() == AnswerCounts(answers=1, errors=1)
 
 
 def test_a_query_between_two_pieces_is_an_answer_of_its_own(watched: Watched) -> None:
