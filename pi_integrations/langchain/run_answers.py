@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from types import FrameType
 from typing import Any
 
@@ -34,7 +34,7 @@ def read_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: li
     Raises:
         PiUsageError: when it is not clear what to score.
     """
-    if not outputs or isinstance(outputs, ScoreResult):
+    if _is_nothing(outputs) or isinstance(outputs, ScoreResult):
         return None
     parts = read_plain_answer(reader, inputs, outputs, documents)
     if parts is None:
@@ -43,6 +43,11 @@ def read_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: li
         except NoAnswer:
             return None
     return parts if parts and parts["llm_output"].strip() else None
+
+
+def _is_nothing(outputs: Any) -> bool:
+    """Whether there is no text and nothing in it; 0 and False are answers, and who knows what an array's truth is."""
+    return outputs is None or (isinstance(outputs, str | bytes | Mapping | Sequence | Set) and not len(outputs))
 
 
 def _read_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: list[Any]) -> dict[str, Any] | None:

@@ -9,12 +9,14 @@ import os
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import numpy
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import PIIMiddleware, SummarizationMiddleware
@@ -383,13 +385,24 @@ def test_prompts_parsers_tools_and_retrievers_make_no_answers(live: Live) -> Non
     assert live.counts == RunCounts()
 
 
-def test_an_empty_answer_and_a_call_of_tools_are_unanswered(live: Live) -> None:
+@pytest.mark.parametrize(
+    "nothing",
+    [None, "", [], {}, {"messages": [HumanMessage("How long?")]}, {"answer": None}, {"output": calls_tool()}],
+    ids=str,
+)
+def test_an_empty_answer_and_a_call_of_tools_are_unanswered(live: Live, nothing: Any) -> None:
     """They ended well, and there is nothing to score."""
     says("").invoke("How long?", live.config)
     says(calls_tool("One moment.")).invoke("How long?", live.config)
-    RunnableLambda(lambda _: None).invoke("How long?", live.config)
-    RunnableLambda(lambda _: {"messages": [HumanMessage("How long?")]}).invoke("How long?", live.config)
-    assert live.counts == RunCounts(runs=4, unanswered=4)
+    RunnableLambda(lambda _: nothing).invoke("How long?", live.config)
+    assert live.counts == RunCounts(runs=3, unanswered=3)
+
+
+@pytest.mark.parametrize(("number", "text"), [(42, "42"), (0, "0"), (0.0, "0.0"), (False, "false")])
+def test_a_number_is_an_answer(live: Live, number: Any, text: str) -> None:
+    """Zero is one."""
+    RunnableLambda(lambda _: number).invoke("How many?", live.config)
+    assert live.exchanges == [("How many?", text)]
 
 
 async def test_documents_are_no_answer(live: Live) -> None:
@@ -626,12 +639,15 @@ def test_a_failed_run_is_incomplete_and_raises_its_own_error(live: Live) -> None
 # Faults
 
 
-def test_what_cannot_be_read_is_counted_and_logged_once(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("value", [{"draft": "D", "title": "T"}, array("i", [0, 1]), numpy.arange(2)], ids=repr)
+def test_what_cannot_be_read_is_counted_and_logged_once(
+    live: Live, value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     """The application does not notice; the warning says which argument to pass."""
-    unclear = RunnableLambda(lambda _: {"draft": "D", "title": "T"})
+    unclear = RunnableLambda(lambda _: value)
     with caplog.at_level(logging.WARNING):
         results = [unclear.invoke("How long?", live.config) for _ in range(3)]
-    assert results == [{"draft": "D", "title": "T"}] * 3
+    assert all(result is value for result in results)
     assert live.counts == RunCounts(runs=3, errors=3)
     assert len(caplog.records) == 1
     assert "output_key=" in caplog.text
