@@ -29,12 +29,15 @@ class OpenRun:
 
     Attributes:
         run_id: LangChain's id of it.
-        inputs: What it was given; captured until it is read.
+        inputs: What it was given; captured.
         name: What it is called.
         tags: Its tags.
         metadata: Its metadata.
         trace_id: The trace it belongs to, where it is known.
-        documents: What retrievers inside it found so far.
+        documents: What retrievers inside it found so far, and before it for the same question.
+        recalled: How many of them were found before it.
+        question: What its graph was asked, where it has a thread.
+        reading: What was read of it already.
         response: What the last model inside it gave.
         has_steps: Whether anything ran inside it.
         is_interrupted: Whether a graph in it was interrupted.
@@ -49,6 +52,9 @@ class OpenRun:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     trace_id: UUID | None = None
     documents: list[Any] = field(default_factory=list)
+    recalled: int = 0
+    question: Any = None
+    reading: Any = None
     response: Any = None
     has_steps: bool = False
     is_interrupted: bool = False
@@ -186,7 +192,7 @@ class OpenRuns:
 
     def let_go(self, run: OpenRun) -> None:
         """`run` was dealt with: a tool whose run was cancelled never says that it ended, and still refers to it."""
-        run.inputs = run.response = None
+        run.inputs = run.response = run.question = run.reading = None
         run.documents = []
         if len(self._ended) > _REMEMBERED + _REMEMBERED // 2:
             self._tidy()
