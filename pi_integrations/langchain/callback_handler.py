@@ -16,7 +16,7 @@ from pi_integrations.background import BackgroundScorer, Tally, WarnOnce
 from pi_integrations.background.once import kind_of
 from pi_integrations.background.trouble import TROUBLE, is_ctrl_c
 from pi_integrations.errors import PiUsageError
-from pi_integrations.langchain.abandoned_streams import FALLBACKS, when_abandoned
+from pi_integrations.langchain.abandoned_runs import FALLBACKS, when_abandoned
 from pi_integrations.langchain.captured import Captured
 from pi_integrations.langchain.conversations import Conversations
 from pi_integrations.langchain.exchange import ExchangeReader
@@ -148,11 +148,16 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
     def on_tool_start(
         self, serialized: Any, input_str: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
     ) -> None:
-        """A tool begins, or a retriever."""
+        """A tool begins."""
         if not self._runs.join(run_id, parent_run_id):
             self._begin("step", None, run_id, parent_run_id, run, serialized)
 
-    on_retriever_start = on_tool_start  # type: ignore[assignment]  # its second argument has another name
+    def on_retriever_start(
+        self, serialized: Any, query: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
+    ) -> None:
+        """A retriever begins."""
+        if not self._runs.join_retriever(run_id, parent_run_id):
+            self._begin("step", None, run_id, parent_run_id, run, serialized)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **details: Any) -> None:
         """A chain, agent or graph ends; of a streamed one the inputs are known only now."""
@@ -170,8 +175,8 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
             self._end(run, response, is_model=True)
 
     def on_retriever_end(self, documents: Any, *, run_id: UUID, **details: Any) -> None:
-        """A retriever ends."""
-        run = self._runs.end(run_id)
+        """A retriever ends; what one inside another found is that one's to choose from."""
+        run = self._runs.end_retriever(run_id)
         if run is not None and isinstance(documents, list | tuple):  # what can be read only once is not ours to read
             run.documents.extend(documents)
 
@@ -220,7 +225,7 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
                 self._runs.let_go(oldest)
                 self._tally.add("incomplete")
                 self._warn("open", "Too many runs are open, and the oldest was given up: raise max_open_runs.")
-            if FALLBACKS in sys.modules:
+            if kind == "llm" or FALLBACKS in sys.modules:
                 when_abandoned(partial(self.on_chain_error, None, run_id=run_id))
         except TROUBLE as error:
             self._went_wrong(run_id, error)

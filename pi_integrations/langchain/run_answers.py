@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 from pi_integrations.errors import PiUsageError
-from pi_integrations.langchain.contexts import find_contexts
+from pi_integrations.langchain.contexts import distinct_contexts, find_contexts
 from pi_integrations.langchain.exchange import Exchange, ExchangeReader, NoAnswer
 from pi_integrations.langchain.feedback_messages import without_feedback
 from pi_integrations.langchain.fields import CONTEXT_KEYS, INPUT_NAMES, opened
@@ -146,7 +146,7 @@ def _of_run(reader: ExchangeReader, inputs: Any, outputs: Any, documents: list[A
         if not outputs:
             return None
     found = not documents or find_contexts(inputs, outputs, reader.context_key) is not None
-    return _texts(reader.read(inputs, outputs, contexts=None if found else documents))
+    return _texts(reader.read(inputs, outputs, contexts=None if found else distinct_contexts(documents)))
 
 
 def _of_resumed(reader: ExchangeReader, state: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

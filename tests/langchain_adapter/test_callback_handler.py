@@ -21,14 +21,22 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import PIIMiddleware, SummarizationMiddleware
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
+from langchain_classic.retrievers import ContextualCompressionRetriever
+from langchain_classic.retrievers.document_compressors import DocumentCompressorPipeline
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
-from langchain_core.language_models import FakeListChatModel, FakeListLLM, FakeStreamingListLLM
+from langchain_core.language_models import FakeListChatModel, FakeListLLM, FakeStreamingListLLM, GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnablePassthrough
+from langchain_core.runnables import (
+    Runnable,
+    RunnableGenerator,
+    RunnableLambda,
+    RunnableParallel,
+    RunnablePassthrough,
+)
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
@@ -225,6 +233,77 @@ def test_retrieved_documents_become_contexts(live: Live) -> None:
     """Of a chain that hands on a text alone."""
     rag = {"context": TwoPassages(), "question": RunnablePassthrough()} | PROMPT | says(ANSWER) | StrOutputParser()
     rag.invoke("How long?", live.config)
+    passages = ["Repairs take a week.", "We sell shoes."]
+    assert live.exchanges == [(compose_llm_input("How long?", contexts=passages), ANSWER)]
+
+
+def first_only(found: list[Document]) -> list[Document]:
+    return found[:1]
+
+
+class Chooses(BaseRetriever):
+    """Asks others, also through a chain, and keeps the first passage."""
+
+    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+        inside: Any = {"callbacks": run_manager.get_child()}
+        (TwoPassages() | RunnableLambda(first_only)).invoke(query, inside)
+        return TwoPassages().invoke(query, inside)[:1]
+
+
+RETRIEVERS: dict[str, tuple[Runnable[Any, Any], list[str]]] = {
+    "one around others": (Chooses(), ["Repairs take a week."]),
+    "one around one that chooses": (
+        ContextualCompressionRetriever(
+            base_compressor=DocumentCompressorPipeline(transformers=[]), base_retriever=Chooses()
+        ),
+        ["Repairs take a week."],
+    ),
+    "one with fallbacks, after one around others": (
+        Chooses() | RunnableLambda(lambda found: found[0].page_content) | TwoPassages().with_fallbacks([Chooses()]),
+        ["Repairs take a week.", "We sell shoes."],
+    ),
+    "the same beside each other": (
+        RunnableParallel(first=TwoPassages(), second=TwoPassages(), third=Chooses()),
+        ["Repairs take a week.", "We sell shoes."],
+    ),
+}
+
+
+@pytest.mark.parametrize(("retriever", "passages"), RETRIEVERS.values(), ids=RETRIEVERS)
+async def test_what_a_retriever_gave_counts_once_and_not_what_it_chose_from(
+    live: Live, retriever: Runnable[Any, Any], passages: list[str]
+) -> None:
+    """The model saw no more."""
+    rag = {"found": retriever, "question": RunnablePassthrough()} | PROMPT | says(ANSWER, ANSWER) | StrOutputParser()
+    rag.invoke("How long?", live.config)
+    await rag.ainvoke("How long?", live.config)
+    assert live.exchanges == [(compose_llm_input("How long?", contexts=passages), ANSWER)] * 2
+
+
+def test_a_retriever_that_fails_inside_another_leaves_no_trace(live: Live) -> None:
+    """What is found later is no part of it."""
+
+    class Fails(BaseRetriever):
+        def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+            Chooses().invoke(query, {"callbacks": run_manager.get_child()})
+            raise ConnectionError("gone")
+
+    rag = {"context": Fails().with_fallbacks([Chooses()]), "question": RunnablePassthrough()} | PROMPT | says(ANSWER)
+    rag.invoke("How long?", live.config)
+    assert live.exchanges == [(compose_llm_input("How long?", contexts=["Repairs take a week."]), ANSWER)]
+
+
+def test_a_chain_that_is_tried_again_has_each_passage_once(live: Live) -> None:
+    """Though its retriever ran twice."""
+    tries = iter([1, 0])
+
+    def down_at_first(prompt: Any) -> str:
+        if next(tries):
+            raise ConnectionError("gone")
+        return ANSWER
+
+    rag = {"context": TwoPassages(), "question": RunnablePassthrough()} | RunnableLambda(down_at_first)
+    rag.with_retry(wait_exponential_jitter=False).invoke("How long?", live.config)
     passages = ["Repairs take a week.", "We sell shoes."]
     assert live.exchanges == [(compose_llm_input("How long?", contexts=passages), ANSWER)]
 
@@ -619,6 +698,51 @@ async def test_a_cancelled_run_is_incomplete(live: Live) -> None:
         await task
     assert live.counts == RunCounts(runs=1, incomplete=1)
     assert len(live.handler._runs) == 0
+
+
+class Hangs(GenericFakeChatModel):
+    """A chat model of a server that does not answer, in coroutines."""
+
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(60)
+
+
+class HangsPlain(FakeListLLM):
+    """The same for a plain model."""
+
+    async def _acall(self, *args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("level", ["root", "llm"])
+@pytest.mark.parametrize("model", [Hangs(messages=iter(())), HangsPlain(responses=[])], ids=["chat", "plain"])
+async def test_a_cancelled_model_is_incomplete(live: Live, model: Any, level: str) -> None:
+    """LangChain does not say that a chat model was; by itself, in a batch and in a chain, and nothing stays open."""
+    config: Any = {"callbacks": [live.watch(level=level)]}
+    calls = [
+        lambda: model.ainvoke("How long?", config),
+        lambda: model.abatch(["How long?"] * 2, config),
+        lambda: (PROMPT | model).ainvoke(ASKED, config),
+        lambda: model.with_fallbacks([says(ANSWER)]).ainvoke("How long?", config),
+    ]
+    for call in calls:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(call(), 0.05)
+    gc.collect()
+    assert live.counts == RunCounts(runs=5, incomplete=5)
+    assert len(live.handler._runs) == 0
+
+
+@pytest.mark.parametrize("make", [FakeListChatModel, FakeListLLM])
+async def test_a_model_that_is_not_cancelled_is_counted_once(live: Live, make: Any) -> None:
+    """Answered, failed, and closed streams, though all of them are gone in the end."""
+    await make(responses=[ANSWER]).ainvoke("How long?", live.config)
+    await make(responses=[ANSWER] * 2).abatch(["How long?"] * 2, live.config)
+    with pytest.raises(IndexError):
+        await make(responses=[]).ainvoke("How long?", live.config)
+    gc.collect()
+    assert len(live.scores) == 3
+    assert live.counts == RunCounts(runs=4, submitted=3, incomplete=1)
 
 
 def test_a_failed_run_is_incomplete_and_raises_its_own_error(live: Live) -> None:
