@@ -27,6 +27,7 @@ from pi_integrations.client.loop_thread import abandon, loop_thread
 from pi_integrations.client.resources import SpecLike
 from pi_integrations.client.rubric import Rubric
 from pi_integrations.client.settings import UnscoredPolicy
+from pi_integrations.client.shared import Shared
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import AggregationMethod
 from pi_integrations.telemetry import linked_to
@@ -34,7 +35,7 @@ from pi_integrations.telemetry import linked_to
 __all__ = ["BackgroundScorer"]
 
 
-class BackgroundScorer:
+class BackgroundScorer(Shared):
     """Scores an application's live exchanges without making it wait, from any thread and any event loop.
 
     `submit` puts an exchange on a bounded queue and returns in microseconds; it never raises and never blocks. What

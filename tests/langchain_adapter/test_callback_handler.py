@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import logging
 import os
@@ -947,6 +948,18 @@ def test_an_output_key_comes_before_the_structured_answer(live: Live) -> None:
     agent = create_agent(says(replies_by_tool()), response_format=ToolStrategy(Reply))
     agent.invoke(ASKED_AGENT, live.config)
     assert live.exchanges == [("How long?", "7 days")]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_copies_of_what_holds_a_handler_share_it(live: Live, copied: Callable[[Any], Any]) -> None:
+    """A config, a chain bound to one, and a model; each copy's answers count."""
+    model = FakeListChatModel(responses=[ANSWER], callbacks=[live.handler])
+    held: list[Runnable[Any, Any]] = [chain().with_config(live.config), model, model.model_copy(deep=True)]
+    for each in held:
+        copied(each).invoke(ASKED if each is held[0] else "How long?")
+    chain().invoke(ASKED, copied(live.config))
+    assert len(live.scores) == 4
+    assert live.counts == RunCounts(runs=4, submitted=4)
 
 
 def test_many_answers_of_one_agent_are_a_score_each(live: Live) -> None:
