@@ -224,8 +224,8 @@ class BackgroundScorer(Shared):
     def flush(self, timeout: float | None = None) -> bool:
         """Whether everything submitted so far was scored, failed or dropped within `timeout` seconds.
 
-        A `QueuedSink` is flushed too. Without a timeout it waits as long as that takes, which the client's retry policy
-        bounds. It blocks: in a coroutine, await `aflush`.
+        A `QueuedSink` is flushed too; one that cannot be is logged once, and makes it False. Without a timeout it waits
+        as long as that takes, which the client's retry policy bounds. It blocks: in a coroutine, await `aflush`.
 
         Raises:
             PiUsageError: in a sink or on the background loop, where it would wait for itself.
@@ -239,7 +239,7 @@ class BackgroundScorer(Shared):
         return self._sinks.flush(deadline.left) and settled and is_read
 
     async def aflush(self, timeout: float | None = None) -> bool:
-        """`flush`, without blocking the event loop.
+        """`flush`, without blocking the event loop; nothing waits on when it is cancelled.
 
         Raises:
             PiUsageError: in a sink, where it would wait for itself.

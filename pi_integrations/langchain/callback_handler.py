@@ -41,7 +41,8 @@ class PiScoreCallbackHandler(Shared, BaseCallbackHandler):
     read them to the end, those of a graph that is interrupted and resumed once. Documents that retrievers found inside
     the run become the contexts of the exchange, unless inputs or outputs hold `contexts` or `context`; of an agent,
     what its tools returned. Nothing it does raises into the application; what goes wrong is counted and logged once per
-    kind. Answers are read after the run has returned, as they were then; functions given as keys are called before.
+    kind. Answers are read after the run has returned, as they were then; before it, those that hold what cannot be
+    kept, and functions given as keys are called.
 
     The run's name and tags go to the scorer, and its metadata with `run_id`, `trace_id` (where it is known) and
     `response_id` (the id of the model's message).
