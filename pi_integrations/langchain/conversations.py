@@ -9,7 +9,7 @@ from typing import Any
 from pi_integrations.background.forks import reset_after_fork
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.open_runs import OpenRun
-from pi_integrations.langchain.questions import Questions, thread_of
+from pi_integrations.langchain.questions import Question, Questions, thread_of
 from pi_integrations.langchain.reading import Reading
 from pi_integrations.langchain.run_answers import is_resumed
 
@@ -17,7 +17,7 @@ __all__ = ["Conversations"]
 
 
 class Conversations:
-    """Remembers of each thread of a graph its last answer, without the text, or what it was asked and has not answered.
+    """Remembers of each thread of a graph its last answer, without the text, or what it was asked while it may go on.
 
     What is given to a graph, or a chain, and runs to its end is an answer, whatever was answered before. A run that is
     interrupted may show the answer to an earlier question, and one that goes on an answer given before the interrupt.
@@ -64,22 +64,24 @@ class Conversations:
 
     def _ended(self, thread: str, run: OpenRun, reading: Reading) -> dict[str, Any] | None:
         question, went_on = run.question, is_resumed(run.inputs.read())
-        if reading.exchange is None and reading.error is None and question is not None and not went_on:
+        if reading.exchange is None and reading.error is None and not went_on:
             self._questions.keep(thread, question)  # a version of LangGraph that tells of no interrupts
             return None
-        was_open = question is not None and not question.is_answered
-        self._questions.close(thread, question)
+        if question is not None:
+            self._questions.forget(thread, question)
         exchange = _exchange(reading)
         if exchange is None:
             return None
+        is_new = not went_on or _has_no_answer(question)
+        _answer(question)
         is_other = self._is_other(thread, reading)
-        return exchange if was_open or not went_on or (is_other and run.has_steps) else None
+        return exchange if is_new or (is_other and run.has_steps) else None
 
     def _interrupted(self, thread: str, run: OpenRun, reading: Reading) -> dict[str, Any] | None:
         exchange = _exchange(reading)
         if exchange is None or not self._is_other(thread, reading):
             return None
-        self._questions.close(thread, run.question)
+        _answer(run.question)
         return exchange
 
     def _is_other(self, thread: str, reading: Reading) -> bool:
@@ -92,6 +94,15 @@ class Conversations:
             if len(self._answered) > self._limit:
                 self._answered.popitem(last=False)
         return before != answer
+
+
+def _has_no_answer(question: Question | None) -> bool:
+    return question is not None and not question.is_answered
+
+
+def _answer(question: Question | None) -> None:
+    if question is not None:
+        question.is_answered = True
 
 
 def _exchange(reading: Reading) -> dict[str, Any] | None:

@@ -16,8 +16,6 @@ from pi_integrations.langchain.run_answers import is_resumed
 
 __all__ = ["Question", "Questions", "asked_of", "thread_of"]
 
-_numbers = itertools.count()
-
 
 @dataclass(slots=True, eq=False)
 class Question:
@@ -26,8 +24,8 @@ class Question:
     Attributes:
         inputs: Captured until they are read.
         documents: What retrievers found for it so far.
-        is_answered: Whether it has its answer, or nobody waits for one any more.
-        is_doubtful: Whether another one of its thread was open when it came: it may be another graph's.
+        is_answered: Whether it has an answer; a graph that was interrupted then may give another.
+        is_doubtful: Whether there was another one of its thread when it came: it may be another graph's.
         number: Later ones have higher ones.
     """
 
@@ -35,14 +33,14 @@ class Question:
     documents: list[Any]
     is_answered: bool = False
     is_doubtful: bool = False
-    number: int = field(default_factory=lambda: next(_numbers))
+    number: int = field(default_factory=itertools.count().__next__)
 
 
 class Questions:
-    """Remembers of each thread of a graph the last question without an answer.
+    """Remembers of each thread of a graph that may go on what it was asked.
 
-    A question is met when its run ends, on the application's time, so that the run that goes on finds it; whether it
-    was answered is known when that was read.
+    A question is met when its run ends, on the application's time, so that the run that goes on finds it whatever was
+    read until then.
 
     Thread-safe, never larger than its limit, empty in a forked child.
 
@@ -77,10 +75,12 @@ class Questions:
             if question is not None:
                 run.recalled = len(question.documents)
                 question.documents = run.documents = [*question.documents, *run.documents]
-            return
-        run.question = Question(run.inputs, run.documents)
-        if is_open:
-            self.keep(thread, run.question)
+        else:
+            run.question = question = Question(run.inputs, run.documents)
+        if question is not None and is_open:
+            self.keep(thread, question)
+        elif question is not None and not question.is_doubtful:  # else known when the outputs were read
+            self.forget(thread, question)
 
     def keep(self, thread: str, question: Question) -> None:
         """Remembers `question`, unless a later one is there."""
@@ -88,28 +88,24 @@ class Questions:
             before = self._open.get(thread)
             if before is not None and before.number >= question.number:
                 return
-            question.is_doubtful = before is not None and not before.is_answered
+            question.is_doubtful = before is not None
             self._open[thread] = question
             self._open.move_to_end(thread)
             if len(self._open) > self._limit:
                 self._open.popitem(last=False)
 
-    def close(self, thread: str, question: Question | None) -> None:
-        """`question` was answered; earlier ones of its thread will never be."""
-        if question is None:
-            return
-        question.is_answered = True
+    def forget(self, thread: str, question: Question) -> None:
+        """Nothing goes on for `question`, or for earlier ones of its thread."""
         with self._lock:
             kept = self._open.get(thread)
             if kept is not None and kept.number <= question.number:
-                kept.is_answered = True
                 del self._open[thread]
 
 
 def asked_of(run: OpenRun, outputs: Any) -> tuple[Any, list[Any]]:
     """What `run` was asked, and what retrievers found for it, now that its outputs are known."""
     question, given = run.question, run.inputs.read()
-    if question is None or question.is_answered:
+    if question is None:
         return given, run.documents[run.recalled :]
     inputs = question.inputs.read()
     held = _held(inputs, outputs) if question.is_doubtful and is_resumed(given) else None

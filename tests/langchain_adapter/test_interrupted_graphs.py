@@ -286,6 +286,21 @@ def test_graphs_that_are_both_interrupted_in_a_thread_answer_what_their_state_sa
     assert thread.exchanges == [("How long?", "How long? A week."), ("When?", "When? A week.")]
 
 
+def test_what_a_graph_answers_again_after_an_interrupt_is_for_the_same_question(thread: Thread) -> None:
+    """With the same passages, where its outputs say neither."""
+
+    def draft(state: State, config: RunnableConfig) -> State:
+        OnePassage(text="Repairs take a week.").invoke("", config)
+        return {"answer": "Soon."}
+
+    builder = StateGraph(State, output_schema=TypedDict("Out", {"answer": str}))
+    builder.add_sequence([("draft", draft), ("ask", ask_first), ("reply", answer)])
+    builder.add_edge(START, "draft")
+    thread.give(builder.compile(checkpointer=InMemorySaver()), {"question": "How long?"}, Command(resume=1))
+    asked = compose_llm_input("How long?", contexts=["Repairs take a week."])
+    assert thread.exchanges == [(asked, "Soon."), (asked, ANSWER)]
+
+
 def test_a_question_that_a_graph_rewrites_before_an_interrupt_is_scored_as_it_was_asked(thread: Thread) -> None:
     """As it is where nobody interrupts."""
     rewrites = graph(
