@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import logging
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -345,6 +346,16 @@ def test_scoring_does_not_run_in_the_application_s_context() -> None:
         scorer.submit(llm_input="Hello?", llm_output="Good day")
         assert scorer.flush(10)
     assert seen == ["none"]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_whoever_copies_what_holds_a_scorer_has_the_same_one(
+    client: AsyncPiClient, copied: Callable[[Any], Any]
+) -> None:
+    """As frameworks copy their components; its queue, its thread and its counts are one."""
+    with BackgroundScorer(RUBRIC, client=client) as scorer:
+        assert copied(scorer) is scorer
+        assert copied({"scorer": [scorer]})["scorer"][0] is scorer
 
 
 def test_memory_sink_keeps_the_last_ones(client: AsyncPiClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 
@@ -64,15 +65,16 @@ def test_sampling_takes_its_share_of_what_matches(client: AsyncPiClient) -> None
     assert 150 <= counts.submitted <= 350
 
 
-def test_a_filter_that_raises_fails_the_exchange_and_never_the_application(
-    client: AsyncPiClient, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("kind", [LookupError, SystemExit, asyncio.CancelledError])
+async def test_a_filter_that_raises_fails_the_exchange_and_never_the_application(
+    client: AsyncPiClient, caplog: pytest.LogCaptureFixture, kind: type[BaseException]
 ) -> None:
     """Counted, and logged once."""
 
     def wanted(name: str | None) -> bool:
-        raise LookupError("no such table")
+        raise kind("no such table")
 
-    with BackgroundScorer(RUBRIC, client=client, names=wanted) as scorer:
+    async with BackgroundScorer(RUBRIC, client=client, names=wanted) as scorer:
         taken = [scorer.submit(llm_input="Hello?", llm_output="Good day") for _ in range(3)]
         assert taken == [False] * 3
         assert scorer.counts() == ScorerCounts(submitted=3, failed=3)

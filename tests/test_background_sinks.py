@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import subprocess
@@ -293,6 +294,47 @@ async def test_flushing_a_scorer_flushes_its_queued_sinks(client: AsyncPiClient)
             assert len(memory.scores) == 2
 
 
+class BadFlush(QueuedSink):
+    """Its place may be gone when it is flushed."""
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Never."""
+        raise SystemExit("flush failed") if timeout is None else LookupError("flush failed")
+
+
+async def test_a_sink_that_cannot_be_flushed_is_logged_and_not_raised(
+    client: AsyncPiClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not flushed, it says, of whatever kind the error is; the scorer closes, and the sink beside it is flushed."""
+    slow = QueuedSink(lambda score: time.sleep(0.2))
+    bad = BadFlush(lambda score: None)
+    scorers = [BackgroundScorer(RUBRIC, client=client, sink=[bad, slow]) for _ in range(2)]
+    for scorer in scorers:
+        scorer.submit(llm_input="Hello?", llm_output="Good day")
+        assert not scorer.flush()
+        assert not scorer.flush(10)
+        assert not await scorer.aflush(10)
+    assert slow.counts().written == 2
+    scorers[0].close(10)
+    await scorers[1].aclose(10)
+    assert [scorer.submit(llm_input="Hello?", llm_output="Too late") for scorer in scorers] == [False, False]
+    assert [scorer.counts().scored for scorer in scorers] == [1, 1]
+    for kind in ("SystemExit", "LookupError"):
+        assert caplog.text.count(f"could not be flushed: BadFlush: {kind}: flush failed") == 2
+    with pytest.raises(LookupError):
+        bad.close()
+    assert bad.counts().written == 2
+
+
+async def test_closing_that_is_cut_short_closes(client: AsyncPiClient) -> None:
+    """Nothing is left running that nobody will close."""
+    scorer = BackgroundScorer(RUBRIC, client=client, sink=QueuedSink(lambda score: time.sleep(1.0)))
+    scorer.submit(llm_input="Hello?", llm_output="Good day")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(scorer.aclose(timeout=None), 0.3)
+    assert not scorer.submit(llm_input="Hello?", llm_output="Too late")
+
+
 def test_a_closed_queued_sink_drops_what_is_left_and_refuses_more(caplog: pytest.LogCaptureFixture) -> None:
     """Counted, and logged once."""
     release = threading.Event()
@@ -346,6 +388,49 @@ def run_script(body: str) -> str:
 def test_exit_waits_for_the_scorer_and_then_for_its_queued_sink() -> None:
     """A script that ends right after submitting has its scores delivered."""
     assert run_script('live.submit(llm_input="Hello?", llm_output="last")') == "written last\n"
+
+
+def test_waiting_for_a_sink_that_hangs_can_be_given_up() -> None:
+    """Neither the event loop's end nor the process's waits for it."""
+    started = time.monotonic()
+    run_script(
+        """
+        import asyncio
+
+        logging.disable()
+        stuck = QueuedSink(lambda score: time.sleep(60), exit_timeout=0.2)
+        live = BackgroundScorer([{"question": "Is it polite?"}], client=client, sink=stuck, exit_timeout=0.2)
+
+        async def go():
+            live.submit(llm_input="Hello?", llm_output="never")
+            try:
+                await asyncio.wait_for(live.aflush(), 0.5)
+            except TimeoutError:
+                print("given up")
+
+        asyncio.run(go())
+        """
+    )
+    assert time.monotonic() - started < 15
+
+
+def test_a_sink_that_cannot_be_flushed_at_exit_costs_the_others_nothing() -> None:
+    """Whichever was made last; the log says which it was."""
+    printed = run_script(
+        """
+        class BadFlush(QueuedSink):
+            def flush(self, timeout=None):
+                raise LookupError("flush failed")
+
+        logging.getLogger("pi_integrations").addHandler(logging.StreamHandler(sys.stdout))
+        logging.getLogger("pi_integrations").propagate = False
+        bad = BadFlush(print)
+        for number in range(3):
+            live.submit(llm_input="Hello?", llm_output=str(number))
+        """
+    )
+    assert [line for line in printed.splitlines() if line.startswith("written")] == [f"written {n}" for n in range(3)]
+    assert printed.count("BadFlush could not be emptied at the end of the process: LookupError: flush failed") == 1
 
 
 def test_scores_of_threads_that_outlive_the_main_one_are_delivered() -> None:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures.thread  # noqa: F401  (registers its own exit first, see below)
+import logging
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
+
+from pi_integrations.background.once import WarnOnce, kind_of
+from pi_integrations.background.trouble import TROUBLE
 
 __all__ = ["Drainable", "drain_at_exit"]
 
@@ -30,6 +34,7 @@ class Drainable(Protocol):
         ...
 
 
+_warn = WarnOnce(logging.getLogger("pi_integrations.background"))
 _drainables: weakref.WeakKeyDictionary[Drainable, float] = weakref.WeakKeyDictionary()
 
 
@@ -50,13 +55,22 @@ def _last_made_first() -> Iterator[tuple[Drainable, float]]:
 def _flush_all() -> None:
     for thing, seconds in _last_made_first():
         started = time.monotonic()
-        thing.flush(seconds)
+        _end(thing, thing.flush, seconds)
         _drainables[thing] = max(seconds - (time.monotonic() - started), 0.0)
 
 
 def _close_all() -> None:
     for thing, seconds in _last_made_first():
-        thing.close(seconds)
+        _end(thing, thing.close, seconds)
+
+
+def _end(thing: Drainable, end: Callable[[float], object], seconds: float) -> None:
+    """Flushes or closes `thing`; what it raises costs those that come after it nothing."""
+    try:
+        end(seconds)
+    except TROUBLE as error:
+        what = f"{type(thing).__name__} could not be emptied at the end of the process"
+        _warn((id(thing), kind_of(error)), f"{what}: {type(error).__name__}: {error}", error)
 
 
 # Two steps. Thread pools refuse work once `threading` has run its own exit functions, last registered first; name

@@ -11,6 +11,7 @@ from threading import get_ident
 from typing import Any
 
 from pi_integrations.background.deadline import Deadline
+from pi_integrations.background.trouble import is_ctrl_c
 
 __all__ = ["Deferred"]
 
@@ -150,7 +151,7 @@ class Deferred:
         try:
             context.run(task, *arguments)
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            if is_ctrl_c(error):
                 raise
             self._failed(error)
 

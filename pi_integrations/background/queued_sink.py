@@ -111,15 +111,25 @@ class QueuedSink:
         Raises:
             PiUsageError: in the sink behind it, where it would wait for itself.
         """
+        self.refuse_itself()
+        return self._delivery.ledger.wait(timeout)
+
+    def refuse_itself(self) -> None:
+        """Nothing, but in the sink behind it.
+
+        Raises:
+            PiUsageError: there, where a flush would wait for itself.
+        """
         if threading.current_thread() is self._delivery.thread:
             raise PiUsageError("flush was called by the sink itself, where it would wait for itself")
-        return self._delivery.ledger.wait(timeout)
 
     def close(self, timeout: float | None = 0.0) -> None:
         """Waits up to `timeout` seconds for what was taken, drops the rest, and stops; later scores are refused."""
-        self.flush(timeout)
-        if dropped := self._delivery.stop():
-            self._warn("left", f"{type(self.sink).__name__} was closed before it took {dropped} scores.")
+        try:
+            self.flush(timeout)
+        finally:
+            if dropped := self._delivery.stop():
+                self._warn("left", f"{type(self.sink).__name__} was closed before it took {dropped} scores.")
 
     def __enter__(self) -> QueuedSink:
         return self

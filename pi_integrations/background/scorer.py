@@ -19,12 +19,15 @@ from pi_integrations.background.forks import reset_after_fork
 from pi_integrations.background.ledger import ScorerCounts
 from pi_integrations.background.sink_group import SinkGroup, SinksLike
 from pi_integrations.background.sinks import BackgroundScore, MemorySink, ScoreSink
+from pi_integrations.background.told import Told
+from pi_integrations.background.trouble import TROUBLE
 from pi_integrations.background.worker import Exchange
 from pi_integrations.client import AsyncPiClient, PiClient
 from pi_integrations.client.loop_thread import abandon, loop_thread
 from pi_integrations.client.resources import SpecLike
 from pi_integrations.client.rubric import Rubric
 from pi_integrations.client.settings import UnscoredPolicy
+from pi_integrations.client.shared import Shared
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import AggregationMethod
 from pi_integrations.telemetry import linked_to
@@ -32,7 +35,7 @@ from pi_integrations.telemetry import linked_to
 __all__ = ["BackgroundScorer"]
 
 
-class BackgroundScorer:
+class BackgroundScorer(Shared):
     """Scores an application's live exchanges without making it wait, from any thread and any event loop.
 
     `submit` puts an exchange on a bounded queue and returns in microseconds; it never raises and never blocks. What
@@ -153,7 +156,7 @@ class BackgroundScorer:
             tags = _tags(tags)
             if name is not None and not isinstance(name, str):
                 raise PiUsageError(f"name is a {type(name).__name__}; give a string or None")
-        except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
+        except TROUBLE as error:
             self._queue.refuse(error)
             return False
         if self._is_selective and not self._chosen(name, tags):
@@ -163,7 +166,7 @@ class BackgroundScorer:
             parts["history"] = tuple(history)
             parts["contexts"] = contexts if isinstance(contexts, str) else tuple(contexts)
             exchange = Exchange(llm_input, llm_output, parts, dict(metadata or {}), name, tags, span_now())
-        except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
+        except TROUBLE as error:
             self._queue.refuse(error)
             return False
         return self._queue.put(exchange)
@@ -186,7 +189,7 @@ class BackgroundScorer:
     def _chosen(self, name: str | None, tags: Sequence[str]) -> bool:
         try:
             wanted = self._wanted(name, tags)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (never into the application; counted and logged)
+        except TROUBLE as error:
             self._queue.refuse(error)
             return False
         if not wanted:
@@ -221,8 +224,8 @@ class BackgroundScorer:
     def flush(self, timeout: float | None = None) -> bool:
         """Whether everything submitted so far was scored, failed or dropped within `timeout` seconds.
 
-        A `QueuedSink` is flushed too. Without a timeout it waits as long as that takes, which the client's retry policy
-        bounds. It blocks: in a coroutine, await `aflush`.
+        A `QueuedSink` is flushed too; one that cannot be is logged once, and makes it False. Without a timeout it waits
+        as long as that takes, which the client's retry policy bounds. It blocks: in a coroutine, await `aflush`.
 
         Raises:
             PiUsageError: in a sink or on the background loop, where it would wait for itself.
@@ -236,7 +239,7 @@ class BackgroundScorer:
         return self._sinks.flush(deadline.left) and settled and is_read
 
     async def aflush(self, timeout: float | None = None) -> bool:
-        """`flush`, without blocking the event loop.
+        """`flush`, without blocking the event loop; nothing waits on when it is cancelled.
 
         Raises:
             PiUsageError: in a sink, where it would wait for itself.
@@ -252,41 +255,36 @@ class BackgroundScorer:
                 await asyncio.wait_for(asyncio.wrap_future(settled), deadline.left)
             finally:
                 self._queue.ledger.forget(settled)
-        if self._sinks.has_queues:
-            is_read &= await asyncio.to_thread(self._sinks.flush, deadline.left)
-        return settled.done() and is_read
+        return await self._sinks.aflush(deadline.left) and settled.done() and is_read
 
     async def _read(self, deadline: Deadline) -> bool:
         """Whether everything deferred so far was run by then."""
         if self._queue.deferred.is_done:
             return True
-        read, loop = asyncio.Event(), asyncio.get_running_loop()
-
-        def tell() -> None:
-            with suppress(RuntimeError):  # the loop was closed, and nobody waits
-                loop.call_soon_threadsafe(read.set)
-
-        forget = self._queue.deferred.tell(tell)
+        told = Told()
+        forget = self._queue.deferred.tell(told.set)
         try:
-            await asyncio.wait_for(read.wait(), deadline.left)
-        except TimeoutError:
-            return False
+            return await told.wait(deadline.left)
         finally:
             forget()
-        return True
 
     def close(self, timeout: float | None = 0.0) -> None:
         """Waits up to `timeout` seconds for what was submitted, drops the rest, and stops; later exchanges are dropped.
 
-        None waits as long as it takes. What is dropped is counted, and logged once.
+        None waits as long as it takes. What is dropped is counted, and logged once. A wait that is cut short, by Ctrl-C
+        or a cancelled task, closes too.
         """
-        self.flush(timeout)
-        self._queue.stop()
+        try:
+            self.flush(timeout)
+        finally:
+            self._queue.stop()
 
     async def aclose(self, timeout: float | None = 0.0) -> None:
         """`close`, without blocking the event loop."""
-        await self.aflush(timeout)
-        self._queue.stop()
+        try:
+            await self.aflush(timeout)
+        finally:
+            self._queue.stop()
 
     def __enter__(self) -> Self:
         return self

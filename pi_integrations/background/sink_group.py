@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from pi_integrations.background.deadline import Deadline
+from pi_integrations.background.once import WarnOnce, kind_of
 from pi_integrations.background.queued_sink import QueuedSink
 from pi_integrations.background.sinks import BackgroundScore, ScoreSink, SinkLike, as_sink, hand_over
+from pi_integrations.background.told import Told
+from pi_integrations.background.trouble import TROUBLE
 from pi_integrations.errors import PiUsageError
 
 __all__ = ["SinkGroup", "SinksLike"]
+
+logger = logging.getLogger("pi_integrations.background")
 
 SinksLike: TypeAlias = SinkLike | Sequence[SinkLike]
 
@@ -28,11 +35,7 @@ class SinkGroup:
         if not self.sinks:
             raise PiUsageError("sink is empty; give at least one sink")
         self._queued = [sink for sink in self.sinks if isinstance(sink, QueuedSink)]
-
-    @property
-    def has_queues(self) -> bool:
-        """Whether any of them is a `QueuedSink`, which delivers later than it takes."""
-        return bool(self._queued)
+        self._warn = WarnOnce(logger)
 
     def write(self, score: BackgroundScore) -> Iterator[tuple[int, BaseException]]:
         """Hands on `score`; yields the place of every sink that raised, and what."""
@@ -43,7 +46,38 @@ class SinkGroup:
                 yield place, error
 
     def flush(self, timeout: float | None) -> bool:
-        """Whether all of them delivered what they took within `timeout` seconds in all."""
+        """Whether all of them delivered what they took within `timeout` seconds in all; one that raises did not.
+
+        Raises:
+            PiUsageError: in one of them, which would wait for itself.
+        """
+        for sink in self._queued:
+            sink.refuse_itself()
         deadline = Deadline(timeout)
-        done = [sink.flush(deadline.left) for sink in self._queued]
+        done = [self._is_flushed(sink, deadline.left) for sink in self._queued]
         return all(done)
+
+    async def aflush(self, timeout: float | None) -> bool:
+        """`flush`, for an event loop; when it is cancelled, neither the loop's end nor the process's waits for it."""
+        if not self._queued:
+            return True
+        done: list[bool] = []
+        told = Told()
+
+        def flush() -> None:
+            try:
+                done.append(self.flush(timeout))
+            finally:
+                told.set()
+
+        threading.Thread(target=flush, name="pi-flush", daemon=True).start()
+        await told.wait()
+        return done == [True]
+
+    def _is_flushed(self, sink: QueuedSink, timeout: float | None) -> bool:
+        try:
+            return sink.flush(timeout)
+        except TROUBLE as error:
+            what = f"A sink of a background scorer could not be flushed: {type(sink).__name__}"
+            self._warn((id(sink), kind_of(error)), f"{what}: {type(error).__name__}: {error}", error)
+            return False

@@ -21,6 +21,7 @@ from pi_integrations.client.limiter import ConcurrencyLimiter, Limiter
 from pi_integrations.client.resources import Data, ScoringSystem
 from pi_integrations.client.retry import RetryPolicy
 from pi_integrations.client.settings import ClientSettings, UnscoredPolicy, checked_policy
+from pi_integrations.client.shared import Shared
 from pi_integrations.client.transport import Channel, HttpChannel
 from pi_integrations.errors import PiResponseError
 from pi_integrations.models import DimensionSpec, ScoreRequest, ScoreResult
@@ -31,7 +32,7 @@ __all__ = ["AsyncPiClient"]
 _SCORE = "/scoring_system/score"
 
 
-class AsyncPiClient:
+class AsyncPiClient(Shared):
     """A client of the Pi API.
 
     Use it as `async with AsyncPiClient() as client:` to keep connections on your own loop, or make one and call it from

@@ -15,6 +15,7 @@ from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.resources import ScoringSystem, SpecLike
 from pi_integrations.client.score_many import Progress, Scored
 from pi_integrations.client.settings import UnscoredPolicy
+from pi_integrations.client.shared import Shared
 from pi_integrations.client.sync_jobs import SyncData
 from pi_integrations.client.waited import Stream, Waited
 from pi_integrations.models import AggregationMethod
@@ -75,7 +76,7 @@ class _SizedInThread(_InThread):
         return len(self._rows)  # type: ignore[arg-type]
 
 
-class PiClient:
+class PiClient(Shared):
     """The client for synchronous code; takes the arguments of `AsyncPiClient`.
 
     Example:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 from uuid import UUID
@@ -14,14 +14,17 @@ from langsmith.run_helpers import get_current_run_tree
 
 from pi_integrations.background import BackgroundScorer, Tally, WarnOnce
 from pi_integrations.background.once import kind_of
+from pi_integrations.background.trouble import TROUBLE, is_ctrl_c
+from pi_integrations.client.shared import Shared
 from pi_integrations.errors import PiUsageError
-from pi_integrations.langchain.abandoned_streams import FALLBACKS, when_abandoned
+from pi_integrations.langchain.abandoned_runs import FALLBACKS, when_abandoned
 from pi_integrations.langchain.captured import Captured
 from pi_integrations.langchain.conversations import Conversations
 from pi_integrations.langchain.exchange import ExchangeReader
 from pi_integrations.langchain.interrupts import told_of_interrupts
 from pi_integrations.langchain.open_runs import OpenRun, OpenRuns
-from pi_integrations.langchain.run_answers import closed_early, is_resumed, model_output, written_message
+from pi_integrations.langchain.reading import Reading, read_run
+from pi_integrations.langchain.run_answers import closed_early, is_resumed, model_output
 from pi_integrations.langchain.run_counts import RunCounts
 from pi_integrations.langchain.texts import Key
 
@@ -30,7 +33,7 @@ __all__ = ["PiScoreCallbackHandler"]
 logger = logging.getLogger("pi_integrations.langchain")
 
 
-class PiScoreCallbackHandler(BaseCallbackHandler):
+class PiScoreCallbackHandler(Shared, BaseCallbackHandler):
     """Submits the answer of every finished run to a `BackgroundScorer`, without slowing the run.
 
     One score per answer that a user sees. By default that is the outcome of a root run: a chain, an agent, a graph or a
@@ -38,7 +41,8 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
     read them to the end, those of a graph that is interrupted and resumed once. Documents that retrievers found inside
     the run become the contexts of the exchange, unless inputs or outputs hold `contexts` or `context`; of an agent,
     what its tools returned. Nothing it does raises into the application; what goes wrong is counted and logged once per
-    kind. Answers are read after the run has returned, as they were then; functions given as keys are called before.
+    kind. Answers are read after the run has returned, as they were then; before it, those that hold what cannot be
+    kept, and functions given as keys are called.
 
     The run's name and tags go to the scorer, and its metadata with `run_id`, `trace_id` (where it is known) and
     `response_id` (the id of the model's message).
@@ -108,7 +112,6 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         self._warn = WarnOnce(logger)
         # Functions of the application's are called where it expects them: in its thread, before the run returns.
         self._is_at_once = any(map(callable, (input_key, output_key, context_key)))
-        self._later = _at_once if self._is_at_once else scorer.defer
 
     # Not `ignore_agent`, by which LangChain leaves out tools.
     ignore_retry = ignore_custom_event = True
@@ -147,11 +150,16 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
     def on_tool_start(
         self, serialized: Any, input_str: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
     ) -> None:
-        """A tool begins, or a retriever."""
+        """A tool begins."""
         if not self._runs.join(run_id, parent_run_id):
             self._begin("step", None, run_id, parent_run_id, run, serialized)
 
-    on_retriever_start = on_tool_start  # type: ignore[assignment]  # its second argument has another name
+    def on_retriever_start(
+        self, serialized: Any, query: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **run: Any
+    ) -> None:
+        """A retriever begins."""
+        if not self._runs.join_retriever(run_id, parent_run_id):
+            self._begin("step", None, run_id, parent_run_id, run, serialized)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **details: Any) -> None:
         """A chain, agent or graph ends; of a streamed one the inputs are known only now."""
@@ -169,8 +177,8 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
             self._end(run, response, is_model=True)
 
     def on_retriever_end(self, documents: Any, *, run_id: UUID, **details: Any) -> None:
-        """A retriever ends."""
-        run = self._runs.end(run_id)
+        """A retriever ends; what one inside another found is that one's to choose from."""
+        run = self._runs.end_retriever(run_id)
         if run is not None and isinstance(documents, list | tuple):  # what can be read only once is not ours to read
             run.documents.extend(documents)
 
@@ -182,7 +190,7 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         """A run fails, or is cancelled, or its stream is closed."""
         run = self._runs.end(run_id)
         if run is not None and not run.is_open:
-            self._later(self._give_up, run)
+            self._give_up(run)
 
     on_llm_error = on_tool_error = on_retriever_error = on_chain_error
 
@@ -190,7 +198,7 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         """Called by LangGraph: a graph stops to ask, and its run ends next."""
         try:
             run = None if event.run_id is None else self._runs.around(event.run_id)
-        except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
+        except TROUBLE as error:
             self._went_wrong(None, error)
             return
         if run is not None:
@@ -219,12 +227,12 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
                 self._runs.let_go(oldest)
                 self._tally.add("incomplete")
                 self._warn("open", "Too many runs are open, and the oldest was given up: raise max_open_runs.")
-            if FALLBACKS in sys.modules:
+            if kind == "llm" or FALLBACKS in sys.modules:
                 when_abandoned(partial(self.on_chain_error, None, run_id=run_id))
-        except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
+        except TROUBLE as error:
             self._went_wrong(run_id, error)
 
-    def _went_wrong(self, run_id: UUID | None, error: Exception) -> None:
+    def _went_wrong(self, run_id: UUID | None, error: BaseException) -> None:
         """The answer that was being made is not known any more; counted as a run of its own where none was."""
         if run_id is None or self._runs.end(run_id) is None:
             self._runs.count()
@@ -236,28 +244,29 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         try:
             if "inputs" in details:
                 if closed_early():
-                    self._later(self._tally.add, "incomplete")
+                    self._scorer.defer(self._tally.add, "incomplete")
                     return
                 run.inputs = Captured(details["inputs"])
-            if is_model:
-                outputs = model_output(outputs)
-            run.documents = [getattr(each, "page_content", each) for each in run.documents]
-            if self._is_at_once:
-                self._finish(run, outputs)
-                return
-            captured = Captured(outputs)
-            if captured.is_whole and (run.inputs.is_whole or is_resumed(run.inputs.read())):
-                self._later(self._finish, run, captured)
-            else:
-                self._read_now(run, captured)
-        except Exception as error:  # noqa: BLE001 (never into the application; counted and logged)
-            self._unread(error)
+            run.documents = _texts(run.documents)
+            self._conversations.meet(run)
+            kept = self._kept(run, model_output(outputs) if is_model else outputs)
+        except BaseException as error:
+            self._unread(run, error)
+            if not isinstance(error, TROUBLE):
+                raise
+        else:
+            self._scorer.defer(self._finish, run, kept)
 
-    def _read_now(self, run: OpenRun, captured: Captured) -> None:
-        """What cannot be kept is read before the application goes on; in order, where that matters."""
-        if "thread_id" in run.metadata:
-            self._scorer.catch_up(timeout=0.05)
-        self._finish(run, captured)
+    def _kept(self, run: OpenRun, outputs: Any) -> Captured | None:
+        """The outputs, to be read later; what cannot be kept is read before the application goes on."""
+        if self._is_at_once:
+            run.reading = read_run(self._reader, run, outputs)
+            return None
+        captured = Captured(outputs)
+        if captured.is_whole and (run.inputs.is_whole or is_resumed(run.inputs.kept)):
+            return captured
+        run.reading = read_run(self._reader, run, captured.read())
+        return None
 
     def _is_answer(self, kind: str, name: str | None) -> bool:
         if self._level == "llm":
@@ -265,32 +274,36 @@ class PiScoreCallbackHandler(BaseCallbackHandler):
         return kind in ("chain", "llm") and (self._level == "root" or name in self._level)
 
     def _give_up(self, run: OpenRun) -> None:
-        self._tally.add("incomplete")
-        run.inputs = run.inputs.read()
-        self._conversations.ask(run)
-        self._runs.let_go(run)
-
-    def _finish(self, run: OpenRun, outputs: Any) -> None:
         try:
-            run.inputs = run.inputs.read()
-            given = outputs.read() if isinstance(outputs, Captured) else outputs
-            self._tally.add("submitted" if self._submit(run, given) else "unanswered")
-        except BaseException as error:
-            self._unread(error)
-            if not isinstance(error, Exception):
-                raise
-        finally:
+            run.documents = _texts(run.documents)
+            self._conversations.meet(run, failed=True)
+        except TROUBLE as error:
+            self._unread(run, error)
+        else:
+            self._scorer.defer(self._tally.add, "incomplete")
             self._runs.let_go(run)
 
-    def _unread(self, error: BaseException) -> None:
+    def _finish(self, run: OpenRun, outputs: Captured | None) -> None:
+        try:
+            reading = run.reading if outputs is None else read_run(self._reader, run, outputs.read())
+            self._tally.add("submitted" if self._submit(run, reading) else "unanswered")
+        except BaseException as error:
+            self._unread(run, error)
+            if is_ctrl_c(error):
+                raise
+        else:
+            self._runs.let_go(run)
+
+    def _unread(self, run: OpenRun, error: BaseException) -> None:
+        self._runs.let_go(run)
         self._tally.add("errors")
         self._warn(("answer", kind_of(error)), f"An answer was not scored: {type(error).__name__}: {error}", error)
 
-    def _submit(self, run: OpenRun, outputs: Any) -> bool:
-        exchange = self._conversations.new_answer(self._reader, run, outputs)
+    def _submit(self, run: OpenRun, reading: Reading) -> bool:
+        exchange = self._conversations.new_answer(run, reading)
         if exchange is None:
             return False
-        self._scorer.submit(**exchange, name=run.name, tags=run.tags, metadata=_metadata(run, outputs))
+        self._scorer.submit(**exchange, name=run.name, tags=run.tags, metadata=_metadata(run, reading))
         return True
 
 
@@ -302,19 +315,13 @@ def _name(given: str | None, serialized: Any) -> str | None:
     return name
 
 
-def _metadata(run: OpenRun, outputs: Any) -> dict[str, Any]:
-    metadata = {**run.metadata, "run_id": str(run.run_id)}
-    if run.trace_id is not None:
-        metadata["trace_id"] = str(run.trace_id)
-    written = written_message(outputs)
-    if getattr(written, "id", None) is None and run.response is not None:
-        written = model_output(run.response)
-    response_id = getattr(written, "id", None)
-    return metadata if response_id is None else {**metadata, "response_id": response_id}
+def _texts(documents: list[Any]) -> list[Any]:
+    return [getattr(each, "page_content", each) for each in documents] if documents else documents
 
 
-def _at_once(task: Callable[..., None], *arguments: Any) -> None:
-    task(*arguments)
+def _metadata(run: OpenRun, reading: Reading) -> dict[str, Any]:
+    known = {"run_id": run.run_id, "trace_id": run.trace_id, "response_id": reading.response_id}
+    return {**run.metadata, **{name: str(value) for name, value in known.items() if value is not None}}
 
 
 def _trace_id() -> UUID | None:

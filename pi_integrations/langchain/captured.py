@@ -48,6 +48,11 @@ class Captured:
             self._room = _MOST
             self._keep(value, self._kept, 0, 0)
 
+    @property
+    def kept(self) -> Any:
+        """What is kept of it: to look at what it is, not at what it says."""
+        return self._kept[0]
+
     def read(self) -> Any:
         """The value as it was."""
         for holder, place, fields in self._fields:

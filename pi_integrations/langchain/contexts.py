@@ -10,7 +10,7 @@ from pi_integrations.langchain.fields import CONTEXT_KEYS, opened
 from pi_integrations.langchain.messages import is_message
 from pi_integrations.langchain.texts import Key, plain_text
 
-__all__ = ["find_contexts", "read_contexts"]
+__all__ = ["distinct_contexts", "find_contexts", "read_contexts"]
 
 _INSIDE = (*CONTEXT_KEYS, "documents")
 
@@ -26,6 +26,11 @@ def read_contexts(value: Any) -> list[str]:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [text for item in value for text in read_contexts(item)]
     return [plain_text("contexts", value)]
+
+
+def distinct_contexts(documents: list[Any]) -> list[str]:
+    """The passages that retrievers found, each once: a chain that is tried again finds them again."""
+    return list(dict.fromkeys(read_contexts(documents)))
 
 
 def _read_mapping(value: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Answers of graphs that are interrupted and resumed: each once, and with what was asked."""
+"""Answers of graphs that are interrupted and resumed: each once."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 
 from pi_integrations.background.forks import reset_after_fork
 from pi_integrations.errors import PiUsageError
-from pi_integrations.langchain.exchange import ExchangeReader
 from pi_integrations.langchain.open_runs import OpenRun
-from pi_integrations.langchain.run_answers import is_resumed, last_message, read_answer
+from pi_integrations.langchain.questions import Question, Questions, thread_of
+from pi_integrations.langchain.reading import Reading
+from pi_integrations.langchain.run_answers import is_resumed
 
 __all__ = ["Conversations"]
 
 
 class Conversations:
-    """Remembers of each thread of a graph its last answer, without the text, or what it was asked and has not answered.
+    """Remembers of each thread of a graph its last answer, without the text, or what it was asked while it may go on.
 
     What is given to a graph, or a chain, and runs to its end is an answer, whatever was answered before. A run that is
     interrupted may show the answer to an earlier question, and one that goes on an answer given before the interrupt.
@@ -29,75 +30,82 @@ class Conversations:
     """
 
     def __init__(self, limit: int = 10_000, open_limit: int = 1_000) -> None:
-        self._limit, self._open_limit = limit, open_limit
+        self._limit = limit
+        self._questions = Questions(open_limit)
         self.start_over()
         reset_after_fork(self)
 
     def start_over(self) -> None:
-        """Forgets every conversation."""
+        """Forgets every answer."""
         # Reentrant: a garbage collection in here may close a stream, which ends a run.
         self._lock = threading.RLock()
         self._answered: OrderedDict[str, int] = OrderedDict()
-        self._asked: OrderedDict[str, Any] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._answered) + len(self._asked)
+        return len(self._answered) + len(self._questions)
 
-    def new_answer(self, reader: ExchangeReader, run: OpenRun, outputs: Any) -> dict[str, Any] | None:
-        """What `read_answer` reads from a run that ended; None also when that was an answer before.
+    def meet(self, run: OpenRun, *, failed: bool = False) -> None:
+        """Says in `run`, when it ends, what it was asked; to be called in the order in which runs end."""
+        if "thread_id" in run.metadata:  # as every graph that can be interrupted has
+            self._questions.meet(run, is_open=failed or run.is_interrupted)
+
+    def new_answer(self, run: OpenRun, reading: Reading) -> dict[str, Any] | None:
+        """What was read from a run that ended; None also when that was an answer before.
 
         Raises:
-            PiUsageError: when it is not clear what to score.
+            PiUsageError: when it is not clear what to score; whatever else reading raised.
         """
-        thread = _thread(run)
-        if thread is None:
-            return read_answer(reader, run.inputs, outputs, run.documents)
-        if run.is_interrupted:
-            return self._interrupted(thread, reader, run, outputs)
-        with self._lock:
-            asked = self._asked.pop(thread, None)
-        inputs = asked if is_resumed(run.inputs) and asked is not None else run.inputs
-        exchange = read_answer(reader, inputs, outputs, run.documents)
+        if run.is_interrupted and isinstance(reading.error, PiUsageError):
+            return None  # half a state; what it ends in will be read, or say the same
+        if "thread_id" not in run.metadata:
+            return _exchange(reading)
+        thread = thread_of(run)
+        return self._interrupted(thread, run, reading) if run.is_interrupted else self._ended(thread, run, reading)
+
+    def _ended(self, thread: str, run: OpenRun, reading: Reading) -> dict[str, Any] | None:
+        question, went_on = run.question, is_resumed(run.inputs.read())
+        if reading.exchange is None and reading.error is None and not went_on:
+            self._questions.keep(thread, question)  # a version of LangGraph that tells of no interrupts
+            return None
+        if question is not None:
+            self._questions.forget(thread, question)
+        exchange = _exchange(reading)
         if exchange is None:
-            self.ask(run)  # a version of LangGraph that tells of no interrupts
             return None
-        is_other = self._is_other(thread, outputs, exchange["llm_output"])
-        return exchange if asked is not None or not is_resumed(run.inputs) or (is_other and run.has_steps) else None
+        is_new = not went_on or _has_no_answer(question)
+        _answer(question)
+        is_other = self._is_other(thread, reading)
+        return exchange if is_new or (is_other and run.has_steps) else None
 
-    def ask(self, run: OpenRun) -> None:
-        """Remembers what a run was given that did not come to its end: the graph may go on and answer it."""
-        thread = _thread(run)
-        if thread is not None and not is_resumed(run.inputs):
-            self._keep(self._asked, thread, run.inputs, self._open_limit)
-
-    def _interrupted(self, thread: str, reader: ExchangeReader, run: OpenRun, outputs: Any) -> dict[str, Any] | None:
-        self.ask(run)
-        try:
-            exchange = read_answer(reader, self._asked.get(thread, run.inputs), outputs, run.documents)
-        except PiUsageError:  # half a state; what it ends in will be read, or say the same
+    def _interrupted(self, thread: str, run: OpenRun, reading: Reading) -> dict[str, Any] | None:
+        exchange = _exchange(reading)
+        if exchange is None or not self._is_other(thread, reading):
             return None
-        if exchange is None or not self._is_other(thread, outputs, exchange["llm_output"]):
-            return None
-        with self._lock:
-            self._asked.pop(thread, None)
+        _answer(run.question)
         return exchange
 
-    def _is_other(self, thread: str, outputs: Any, text: str) -> bool:
+    def _is_other(self, thread: str, reading: Reading) -> bool:
         """Whether it is not the thread's last answer, whose place it takes."""
-        answer = hash((getattr(last_message(outputs), "id", None), text))
-        return bool(self._keep(self._answered, thread, answer, self._limit) != answer)
-
-    def _keep(self, kept: OrderedDict[str, Any], thread: str, value: Any, limit: int) -> Any:
+        assert reading.exchange is not None
+        answer = hash((reading.message_id, reading.exchange["llm_output"]))
         with self._lock:
-            before = kept.pop(thread, None)
-            kept[thread] = value
-            if len(kept) > limit:
-                kept.popitem(last=False)
-            return before
+            before = self._answered.pop(thread, None)
+            self._answered[thread] = answer
+            if len(self._answered) > self._limit:
+                self._answered.popitem(last=False)
+        return before != answer
 
 
-def _thread(run: OpenRun) -> str | None:
-    """What the run's graph goes by; None for what cannot be interrupted."""
-    thread_id = run.metadata.get("thread_id")  # of every graph that can be interrupted
-    # Strings and numbers alone: ten thousand tuples would be work for the garbage collector.
-    return None if thread_id is None else f"{thread_id} {run.name}"
+def _has_no_answer(question: Question | None) -> bool:
+    return question is not None and not question.is_answered
+
+
+def _answer(question: Question | None) -> None:
+    if question is not None:
+        question.is_answered = True
+
+
+def _exchange(reading: Reading) -> dict[str, Any] | None:
+    if reading.error is not None:
+        raise reading.error
+    return reading.exchange

@@ -143,7 +143,7 @@ def _with_answer(answered: list[Turn]) -> list[Turn]:
     if not answered:
         raise NoAnswer("outputs is empty, so there is no answer to score. Did the application fail?")
     if answered[-1].calls_tools and not answered[-1].text:
-        raise PiUsageError(
+        raise NoAnswer(
             "outputs ends in a message that calls tools and says nothing, so there is no answer to score; pass"
             " output_key= as a function that returns the text to score"
         )
@@ -151,7 +151,7 @@ def _with_answer(answered: list[Turn]) -> list[Turn]:
 
 
 def _earlier(history: Any) -> list[Turn]:
-    turns = read_turns(history, "user")
+    turns = read_turns(history, "user", has_names=True)
     if turns is None:
         raise PiUsageError(f"history is a {type(history).__name__}; give messages, or pairs of role and text")
     return turns

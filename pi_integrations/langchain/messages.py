@@ -61,14 +61,16 @@ def _extras(message: Any) -> Any:
     return getattr(message, "additional_kwargs", None)
 
 
-def read_turns(value: Any, role: str, *, has_texts: bool = False) -> list[Turn] | None:
+def read_turns(value: Any, role: str, *, has_texts: bool = False, has_names: bool = False) -> list[Turn] | None:
     """The turns of a message, a list of messages or a prompt value; None when `value` is none of these.
 
     Args:
         value: What the framework holds. Within a list, pairs of a role and a text, or content blocks, are messages too.
         role: Who speaks in a message that does not say.
         has_texts: Whether LangChain will take `value` for messages whatever it is: then a text is one too, and a pair
-            by itself.
+            of texts, in a list or by itself.
+        has_names: Whether a pair of texts in a list is a message whoever speaks; else the first must be a usual name of
+            a speaker, for pairs may be anything.
     """
     if hasattr(value, "to_messages"):
         value = value.to_messages()
@@ -77,16 +79,19 @@ def read_turns(value: Any, role: str, *, has_texts: bool = False) -> list[Turn] 
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         return None
     if len(value) == 1 and isinstance(value[0], list) and not _is_pair(value[0]):
-        return read_turns(value[0], role, has_texts=has_texts)  # runs of chat models hold a batch of one conversation
-    if all(is_message(item) or _is_pair(item) or (has_texts and isinstance(item, str)) for item in value):
+        # Runs of chat models hold a batch of one conversation.
+        return read_turns(value[0], role, has_texts=has_texts, has_names=has_names)
+    has_names |= has_texts
+    if all(
+        is_message(item) or _is_pair(item) or (has_names and _is_tuple(item)) or (has_texts and isinstance(item, str))
+        for item in value
+    ):
         return [_turn(item, role) for item in value]
     return None
 
 
 def _is_pair(item: Any) -> bool:
-    """Whether it is a role, as such by its type or its name, and what is said."""
-    if _is_tuple(item):
-        return True
+    """Whether it is a role, as such by its name, and what is said."""
     if not isinstance(item, tuple | list) or len(item) != 2:
         return False
     speaker, content = item

@@ -29,13 +29,18 @@ class OpenRun:
 
     Attributes:
         run_id: LangChain's id of it.
-        inputs: What it was given; captured until it is read.
+        inputs: What it was given; captured.
         name: What it is called.
         tags: Its tags.
         metadata: Its metadata.
         trace_id: The trace it belongs to, where it is known.
-        documents: What retrievers inside it found so far.
+        documents: What retrievers inside it found so far, and before it for the same question.
+        recalled: How many of them were found before it.
+        question: What its graph was asked, where it has a thread.
+        reading: What was read of it already.
         response: What the last model inside it gave.
+        retrieving: The retrievers inside it that have not ended, and what runs inside those; whether each is a
+            retriever inside no other.
         has_steps: Whether anything ran inside it.
         is_interrupted: Whether a graph in it was interrupted.
         is_open: Whether it has not ended.
@@ -49,7 +54,11 @@ class OpenRun:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     trace_id: UUID | None = None
     documents: list[Any] = field(default_factory=list)
+    recalled: int = 0
+    question: Any = None
+    reading: Any = None
     response: Any = None
+    retrieving: dict[Any, bool] = field(default_factory=dict)
     has_steps: bool = False
     is_interrupted: bool = False
     is_open: bool = True
@@ -113,11 +122,21 @@ class OpenRuns:
         if around is not None and around.is_open:
             around.has_steps = True
             self._known[number] = around
+            if around.retrieving and parent in around.retrieving:
+                around.retrieving[number] = False
         else:
             self._set_apart(number)
         if len(self._ended) > self._untidy:  # nothing has ended for long
             self._tidy()
         return True
+
+    def join_retriever(self, run_id: UUID, parent_run_id: UUID | None) -> bool:
+        """`join`, for a retriever."""
+        is_known = self.join(run_id, parent_run_id)
+        around = self.around(run_id) if is_known else None
+        if around is not None:
+            around.retrieving.setdefault(_number(run_id), True)
+        return is_known
 
     def _join_context(self, run_id: UUID, config: RunnableConfig) -> bool:
         """`with_fallbacks` starts the inner run without its parent, which only the context still knows."""
@@ -175,6 +194,8 @@ class OpenRuns:
         # In this order: what is begun inside it meanwhile, in another thread, finds it in one of the two.
         self._ended[number] = None
         self._known.pop(number, None)
+        if run.retrieving:
+            run.retrieving.pop(number, None)
         if not run.is_open:
             return None
         if run.number == number:
@@ -184,10 +205,17 @@ class OpenRuns:
             run.is_open = False
         return run
 
+    def end_retriever(self, run_id: UUID) -> OpenRun | None:
+        """`end`, of a retriever; None for one inside another."""
+        around = self.around(run_id)
+        is_outermost = around is not None and around.retrieving.get(_number(run_id), True)
+        run = self.end(run_id)
+        return run if is_outermost else None
+
     def let_go(self, run: OpenRun) -> None:
         """`run` was dealt with: a tool whose run was cancelled never says that it ended, and still refers to it."""
-        run.inputs = run.response = None
-        run.documents = []
+        run.inputs = run.response = run.question = run.reading = None
+        run.documents, run.retrieving = [], {}
         if len(self._ended) > _REMEMBERED + _REMEMBERED // 2:
             self._tidy()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pi_integrations.langchain.contexts import read_contexts
+from pi_integrations.langchain.contexts import distinct_contexts
 from pi_integrations.langchain.exchange import ExchangeReader
 from pi_integrations.langchain.fields import CONTEXT_KEYS
 from pi_integrations.langchain.state_answers import read_state_answer
@@ -25,7 +25,7 @@ def read_plain_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documen
     answer = _answer(outputs)
     parts = None if answer is None else _parts(inputs, outputs, answer)
     if parts is not None and documents:
-        parts["contexts"] = read_contexts(documents)
+        parts["contexts"] = distinct_contexts(documents)
     return parts
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from types import FrameType
 from typing import Any
 
 from pi_integrations.errors import PiUsageError
-from pi_integrations.langchain.contexts import find_contexts
+from pi_integrations.langchain.contexts import distinct_contexts, find_contexts
 from pi_integrations.langchain.exchange import Exchange, ExchangeReader, NoAnswer
 from pi_integrations.langchain.feedback_messages import without_feedback
 from pi_integrations.langchain.fields import CONTEXT_KEYS, INPUT_NAMES, opened
@@ -34,7 +34,7 @@ def read_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: li
     Raises:
         PiUsageError: when it is not clear what to score.
     """
-    if not outputs or isinstance(outputs, ScoreResult):
+    if _is_nothing(outputs) or isinstance(outputs, ScoreResult):
         return None
     parts = read_plain_answer(reader, inputs, outputs, documents)
     if parts is None:
@@ -43,6 +43,11 @@ def read_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: li
         except NoAnswer:
             return None
     return parts if parts and parts["llm_output"].strip() else None
+
+
+def _is_nothing(outputs: Any) -> bool:
+    """Whether there is no text and nothing in it; 0 and False are answers, and who knows what an array's truth is."""
+    return outputs is None or (isinstance(outputs, str | bytes | Mapping | Sequence | Set) and not len(outputs))
 
 
 def _read_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: list[Any]) -> dict[str, Any] | None:
@@ -141,7 +146,7 @@ def _of_run(reader: ExchangeReader, inputs: Any, outputs: Any, documents: list[A
         if not outputs:
             return None
     found = not documents or find_contexts(inputs, outputs, reader.context_key) is not None
-    return _texts(reader.read(inputs, outputs, contexts=None if found else documents))
+    return _texts(reader.read(inputs, outputs, contexts=None if found else distinct_contexts(documents)))
 
 
 def _of_resumed(reader: ExchangeReader, state: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fault_server import OK, fault_server
@@ -46,6 +49,15 @@ def test_eight_threads_of_short_lived_loops_share_one_client() -> None:
         assert len(done) == 1600
         assert server.most_concurrent <= 4
         asyncio.run(client.aclose())
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_whoever_copies_what_holds_a_client_has_the_same_one(copied: Callable[[Any], Any]) -> None:
+    """As frameworks copy their components; its connections and its limit are one."""
+    with embedded(judge=ScriptedJudge(default=0.5)) as client:
+        assert copied({"client": client})["client"] is client
+    asynchronous = AsyncPiClient(base_url="http://127.0.0.1:9")
+    assert copied(asynchronous) is asynchronous
 
 
 def test_a_sync_client_works_inside_a_running_loop() -> None:

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import logging
 import os
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import numpy
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import PIIMiddleware, SummarizationMiddleware
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
+from langchain_classic.retrievers import ContextualCompressionRetriever
+from langchain_classic.retrievers.document_compressors import DocumentCompressorPipeline
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
-from langchain_core.language_models import FakeListChatModel, FakeListLLM, FakeStreamingListLLM
+from langchain_core.language_models import FakeListChatModel, FakeListLLM, FakeStreamingListLLM, GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnablePassthrough
+from langchain_core.runnables import (
+    Runnable,
+    RunnableGenerator,
+    RunnableLambda,
+    RunnableParallel,
+    RunnablePassthrough,
+)
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
@@ -227,6 +238,77 @@ def test_retrieved_documents_become_contexts(live: Live) -> None:
     assert live.exchanges == [(compose_llm_input("How long?", contexts=passages), ANSWER)]
 
 
+def first_only(found: list[Document]) -> list[Document]:
+    return found[:1]
+
+
+class Chooses(BaseRetriever):
+    """Asks others, also through a chain, and keeps the first passage."""
+
+    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+        inside: Any = {"callbacks": run_manager.get_child()}
+        (TwoPassages() | RunnableLambda(first_only)).invoke(query, inside)
+        return TwoPassages().invoke(query, inside)[:1]
+
+
+RETRIEVERS: dict[str, tuple[Runnable[Any, Any], list[str]]] = {
+    "one around others": (Chooses(), ["Repairs take a week."]),
+    "one around one that chooses": (
+        ContextualCompressionRetriever(
+            base_compressor=DocumentCompressorPipeline(transformers=[]), base_retriever=Chooses()
+        ),
+        ["Repairs take a week."],
+    ),
+    "one with fallbacks, after one around others": (
+        Chooses() | RunnableLambda(lambda found: found[0].page_content) | TwoPassages().with_fallbacks([Chooses()]),
+        ["Repairs take a week.", "We sell shoes."],
+    ),
+    "the same beside each other": (
+        RunnableParallel(first=TwoPassages(), second=TwoPassages(), third=Chooses()),
+        ["Repairs take a week.", "We sell shoes."],
+    ),
+}
+
+
+@pytest.mark.parametrize(("retriever", "passages"), RETRIEVERS.values(), ids=RETRIEVERS)
+async def test_what_a_retriever_gave_counts_once_and_not_what_it_chose_from(
+    live: Live, retriever: Runnable[Any, Any], passages: list[str]
+) -> None:
+    """The model saw no more."""
+    rag = {"found": retriever, "question": RunnablePassthrough()} | PROMPT | says(ANSWER, ANSWER) | StrOutputParser()
+    rag.invoke("How long?", live.config)
+    await rag.ainvoke("How long?", live.config)
+    assert live.exchanges == [(compose_llm_input("How long?", contexts=passages), ANSWER)] * 2
+
+
+def test_a_retriever_that_fails_inside_another_leaves_no_trace(live: Live) -> None:
+    """What is found later is no part of it."""
+
+    class Fails(BaseRetriever):
+        def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+            Chooses().invoke(query, {"callbacks": run_manager.get_child()})
+            raise ConnectionError("gone")
+
+    rag = {"context": Fails().with_fallbacks([Chooses()]), "question": RunnablePassthrough()} | PROMPT | says(ANSWER)
+    rag.invoke("How long?", live.config)
+    assert live.exchanges == [(compose_llm_input("How long?", contexts=["Repairs take a week."]), ANSWER)]
+
+
+def test_a_chain_that_is_tried_again_has_each_passage_once(live: Live) -> None:
+    """Though its retriever ran twice."""
+    tries = iter([1, 0])
+
+    def down_at_first(prompt: Any) -> str:
+        if next(tries):
+            raise ConnectionError("gone")
+        return ANSWER
+
+    rag = {"context": TwoPassages(), "question": RunnablePassthrough()} | RunnableLambda(down_at_first)
+    rag.with_retry(wait_exponential_jitter=False).invoke("How long?", live.config)
+    passages = ["Repairs take a week.", "We sell shoes."]
+    assert live.exchanges == [(compose_llm_input("How long?", contexts=passages), ANSWER)]
+
+
 def test_contexts_in_the_outputs_come_before_what_was_retrieved(live: Live) -> None:
     """A chain that chooses among the documents says which."""
     chosen = RunnableLambda(lambda given: {"answer": ANSWER, "context": TwoPassages().invoke("")[:1]})
@@ -383,13 +465,24 @@ def test_prompts_parsers_tools_and_retrievers_make_no_answers(live: Live) -> Non
     assert live.counts == RunCounts()
 
 
-def test_an_empty_answer_and_a_call_of_tools_are_unanswered(live: Live) -> None:
+@pytest.mark.parametrize(
+    "nothing",
+    [None, "", [], {}, {"messages": [HumanMessage("How long?")]}, {"answer": None}, {"output": calls_tool()}],
+    ids=str,
+)
+def test_an_empty_answer_and_a_call_of_tools_are_unanswered(live: Live, nothing: Any) -> None:
     """They ended well, and there is nothing to score."""
     says("").invoke("How long?", live.config)
     says(calls_tool("One moment.")).invoke("How long?", live.config)
-    RunnableLambda(lambda _: None).invoke("How long?", live.config)
-    RunnableLambda(lambda _: {"messages": [HumanMessage("How long?")]}).invoke("How long?", live.config)
-    assert live.counts == RunCounts(runs=4, unanswered=4)
+    RunnableLambda(lambda _: nothing).invoke("How long?", live.config)
+    assert live.counts == RunCounts(runs=3, unanswered=3)
+
+
+@pytest.mark.parametrize(("number", "text"), [(42, "42"), (0, "0"), (0.0, "0.0"), (False, "false")])
+def test_a_number_is_an_answer(live: Live, number: Any, text: str) -> None:
+    """Zero is one."""
+    RunnableLambda(lambda _: number).invoke("How many?", live.config)
+    assert live.exchanges == [("How many?", text)]
 
 
 async def test_documents_are_no_answer(live: Live) -> None:
@@ -608,6 +701,51 @@ async def test_a_cancelled_run_is_incomplete(live: Live) -> None:
     assert len(live.handler._runs) == 0
 
 
+class Hangs(GenericFakeChatModel):
+    """A chat model of a server that does not answer, in coroutines."""
+
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(60)
+
+
+class HangsPlain(FakeListLLM):
+    """The same for a plain model."""
+
+    async def _acall(self, *args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("level", ["root", "llm"])
+@pytest.mark.parametrize("model", [Hangs(messages=iter(())), HangsPlain(responses=[])], ids=["chat", "plain"])
+async def test_a_cancelled_model_is_incomplete(live: Live, model: Any, level: str) -> None:
+    """LangChain does not say that a chat model was; by itself, in a batch and in a chain, and nothing stays open."""
+    config: Any = {"callbacks": [live.watch(level=level)]}
+    calls = [
+        lambda: model.ainvoke("How long?", config),
+        lambda: model.abatch(["How long?"] * 2, config),
+        lambda: (PROMPT | model).ainvoke(ASKED, config),
+        lambda: model.with_fallbacks([says(ANSWER)]).ainvoke("How long?", config),
+    ]
+    for call in calls:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(call(), 0.05)
+    gc.collect()
+    assert live.counts == RunCounts(runs=5, incomplete=5)
+    assert len(live.handler._runs) == 0
+
+
+@pytest.mark.parametrize("make", [FakeListChatModel, FakeListLLM])
+async def test_a_model_that_is_not_cancelled_is_counted_once(live: Live, make: Any) -> None:
+    """Answered, failed, and closed streams, though all of them are gone in the end."""
+    await make(responses=[ANSWER]).ainvoke("How long?", live.config)
+    await make(responses=[ANSWER] * 2).abatch(["How long?"] * 2, live.config)
+    with pytest.raises(IndexError):
+        await make(responses=[]).ainvoke("How long?", live.config)
+    gc.collect()
+    assert len(live.scores) == 3
+    assert live.counts == RunCounts(runs=4, submitted=3, incomplete=1)
+
+
 def test_a_failed_run_is_incomplete_and_raises_its_own_error(live: Live) -> None:
     """In a chain, a model, and mid-stream."""
 
@@ -626,12 +764,15 @@ def test_a_failed_run_is_incomplete_and_raises_its_own_error(live: Live) -> None
 # Faults
 
 
-def test_what_cannot_be_read_is_counted_and_logged_once(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("value", [{"draft": "D", "title": "T"}, array("i", [0, 1]), numpy.arange(2)], ids=repr)
+def test_what_cannot_be_read_is_counted_and_logged_once(
+    live: Live, value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     """The application does not notice; the warning says which argument to pass."""
-    unclear = RunnableLambda(lambda _: {"draft": "D", "title": "T"})
+    unclear = RunnableLambda(lambda _: value)
     with caplog.at_level(logging.WARNING):
         results = [unclear.invoke("How long?", live.config) for _ in range(3)]
-    assert results == [{"draft": "D", "title": "T"}] * 3
+    assert all(result is value for result in results)
     assert live.counts == RunCounts(runs=3, errors=3)
     assert len(caplog.records) == 1
     assert "output_key=" in caplog.text
@@ -807,6 +948,18 @@ def test_an_output_key_comes_before_the_structured_answer(live: Live) -> None:
     agent = create_agent(says(replies_by_tool()), response_format=ToolStrategy(Reply))
     agent.invoke(ASKED_AGENT, live.config)
     assert live.exchanges == [("How long?", "7 days")]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_copies_of_what_holds_a_handler_share_it(live: Live, copied: Callable[[Any], Any]) -> None:
+    """A config, a chain bound to one, and a model; each copy's answers count."""
+    model = FakeListChatModel(responses=[ANSWER], callbacks=[live.handler])
+    held: list[Runnable[Any, Any]] = [chain().with_config(live.config), model, model.model_copy(deep=True)]
+    for each in held:
+        copied(each).invoke(ASKED if each is held[0] else "How long?")
+    chain().invoke(ASKED, copied(live.config))
+    assert len(live.scores) == 4
+    assert live.counts == RunCounts(runs=4, submitted=4)
 
 
 def test_many_answers_of_one_agent_are_a_score_each(live: Live) -> None:

@@ -198,6 +198,35 @@ CASES = [
         "A",
         extras={"context": {"documents": ["one", {"page_content": "two"}]}},
     ),
+    Case(
+        "pairs of texts are no messages",
+        [("user", "How long?")],
+        [("Paris", "France"), ("Rome", "Italy")],
+        "How long?",
+        '[["Paris", "France"], ["Rome", "Italy"]]',
+    ),
+    Case(
+        "pairs under a name",
+        {"question": [("cost", "low"), ("speed", "high")]},
+        {"answer": [("Paris", "France")]},
+        '[["cost", "low"], ["speed", "high"]]',
+        '[["Paris", "France"]]',
+    ),
+    Case(
+        "whoever speaks among messages",
+        {"messages": [("critic", "Hm."), ("user", "How long?")]},
+        "A week.",
+        compose_llm_input("How long?", history=[("critic", "Hm.")]),
+        "A week.",
+    ),
+    Case(
+        "whoever speaks in a history",
+        "How long?",
+        "A week.",
+        compose_llm_input("How long?", history=[("critic", "Hm.")]),
+        "A week.",
+        extras={"history": [("critic", "Hm.")]},
+    ),
 ]
 
 

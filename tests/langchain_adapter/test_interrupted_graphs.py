@@ -10,9 +10,11 @@ from uuid import uuid4
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import RunnableLambda
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint
 from langgraph.graph import START, MessagesState, StateGraph
@@ -23,9 +25,11 @@ from questions import POLITE
 
 from pi_integrations.background import BackgroundScorer, MemorySink
 from pi_integrations.langchain import PiScoreCallbackHandler, RunCounts
+from pi_integrations.langchain.captured import Captured
 from pi_integrations.langchain.conversations import Conversations
 from pi_integrations.langchain.exchange import ExchangeReader
 from pi_integrations.langchain.open_runs import OpenRun
+from pi_integrations.langchain.reading import read_run
 from pi_integrations.models import compose_llm_input
 from pi_integrations.testing import ScriptedJudge, embedded
 
@@ -170,6 +174,36 @@ def test_what_was_retrieved_before_an_interrupt_is_no_answer(thread: Thread, fou
     assert thread.counts == RunCounts(runs=2, unanswered=2)
 
 
+@pytest.mark.parametrize("asks", [1, 2])
+def test_passages_found_before_an_interrupt_belong_to_the_answer_after_it(thread: Thread, asks: int) -> None:
+    """Before those found later; the next question has its own."""
+
+    def find_parts(state: State, config: RunnableConfig) -> State:
+        OnePassage(text=f"Parts, {state['question']}").invoke("", config)
+        return {}
+
+    def find_repairs(state: State, config: RunnableConfig) -> State:
+        OnePassage(text=f"Repairs, {state['question']}").invoke("", config)
+        return {}
+
+    retrieving = graph(find_parts, *[ask_first] * asks, find_repairs, answer)
+    for question in ("How long?", "When?"):
+        thread.give(retrieving, {"question": question}, *[Command(resume=1)] * asks)
+    assert thread.exchanges == [
+        (compose_llm_input(question, contexts=[f"Parts, {question}", f"Repairs, {question}"]), ANSWER)
+        for question in ("How long?", "When?")
+    ]
+
+
+class OnePassage(BaseRetriever):
+    """Finds a passage."""
+
+    text: str
+
+    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+        return [Document(self.text)]
+
+
 def test_the_answer_of_the_turn_before_is_no_answer_to_the_next(thread: Thread) -> None:
     """It is in the state still when the graph is interrupted before it answered."""
     thread.give(graph(ask_first, answer), {"question": "How long?"}, Command(resume=1), {"question": "How much?"})
@@ -236,6 +270,44 @@ def test_two_graphs_may_share_a_thread(thread: Thread) -> None:
     for name in ("first", "second"):
         thread.give(graph(answer).with_config(run_name=name), {"question": "How long?"})
     assert thread.exchanges == [("How long?", ANSWER)] * 2
+
+
+def replies_to_its_question(state: State) -> State:
+    return {"answer": f"{state['question']} A week."}
+
+
+def test_graphs_that_are_both_interrupted_in_a_thread_answer_what_their_state_says(thread: Thread) -> None:
+    """Each its own question, whichever was asked last."""
+    first, second = (graph(ask_first, replies_to_its_question) for _ in range(2))
+    thread.give(first, {"question": "How long?"})
+    thread.give(second, {"question": "When?"})
+    for resumed in (first, second):
+        thread.give(resumed, Command(resume=1))
+    assert thread.exchanges == [("How long?", "How long? A week."), ("When?", "When? A week.")]
+
+
+def test_what_a_graph_answers_again_after_an_interrupt_is_for_the_same_question(thread: Thread) -> None:
+    """With the same passages, where its outputs say neither."""
+
+    def draft(state: State, config: RunnableConfig) -> State:
+        OnePassage(text="Repairs take a week.").invoke("", config)
+        return {"answer": "Soon."}
+
+    builder = StateGraph(State, output_schema=TypedDict("Out", {"answer": str}))
+    builder.add_sequence([("draft", draft), ("ask", ask_first), ("reply", answer)])
+    builder.add_edge(START, "draft")
+    thread.give(builder.compile(checkpointer=InMemorySaver()), {"question": "How long?"}, Command(resume=1))
+    asked = compose_llm_input("How long?", contexts=["Repairs take a week."])
+    assert thread.exchanges == [(asked, "Soon."), (asked, ANSWER)]
+
+
+def test_a_question_that_a_graph_rewrites_before_an_interrupt_is_scored_as_it_was_asked(thread: Thread) -> None:
+    """As it is where nobody interrupts."""
+    rewrites = graph(
+        lambda state: {"question": "How long is it?", "documents": [Document("A week.")]}, ask_first, answer
+    )
+    thread.give(rewrites, {"question": "How long?"}, Command(resume=1))
+    assert thread.exchanges == [("How long?", ANSWER)]
 
 
 def silent_graph() -> Any:
@@ -405,8 +477,9 @@ def test_a_named_graph_inside_another_is_scored_once_when_it_goes_on(thread: Thr
 
 def told(known: Conversations, name: str, inputs: Any, outputs: Any, **run: Any) -> bool:
     """Whether it is a new answer of the thread `name`."""
-    opened = OpenRun(uuid4(), inputs, "graph", (), {"thread_id": name}, has_steps=True, **run)
-    return known.new_answer(ExchangeReader(), opened, outputs) is not None
+    opened = OpenRun(uuid4(), Captured(inputs), "graph", (), {"thread_id": name}, has_steps=True, **run)
+    known.meet(opened)
+    return known.new_answer(opened, read_run(ExchangeReader(), opened, outputs)) is not None
 
 
 def test_a_question_is_remembered_where_langgraph_tells_of_no_interrupts() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import UserDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -19,11 +20,12 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 from live_models import ANSWER, TwoPassages, calls_tool, look_up, says
+from pydantic import BaseModel
 from questions import POLITE
 from typing_extensions import TypedDict
 
 from pi_integrations import AsyncPiClient
-from pi_integrations.background import BackgroundScorer, MemorySink
+from pi_integrations.background import BackgroundScorer, MemorySink, ScorerCounts
 from pi_integrations.langchain import PiScoreCallbackHandler, RunCounts
 from pi_integrations.models import compose_llm_input
 
@@ -295,12 +297,13 @@ def test_a_graph_interrupted_and_resumed_is_read_in_order_behind_a_full_queue(sc
     assert handler.counts() == RunCounts(runs=2, submitted=1, unanswered=1)
 
 
-def test_a_filter_that_ends_the_process_ends_nothing(client: AsyncPiClient, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [SystemExit, asyncio.CancelledError])
+def test_a_filter_that_ends_the_process_ends_nothing(client: AsyncPiClient, kind: type[BaseException]) -> None:
     """The exchange counts as failed; the run is not open for ever, and later ones are scored."""
 
     def names(name: str | None) -> bool:
         if name == "bad":
-            raise SystemExit(1)
+            raise kind
         return True
 
     with BackgroundScorer(RUBRIC, client=client, names=names) as scorer:
@@ -309,7 +312,87 @@ def test_a_filter_that_ends_the_process_ends_nothing(client: AsyncPiClient, capl
             RunnableLambda(lambda _: ANSWER).invoke("How long?", {"callbacks": [handler], "run_name": name})
         assert scorer.flush(10)
         assert handler.counts() == RunCounts(runs=2, submitted=2)
-        assert (scorer.counts().failed, scorer.counts().scored) == (1, 1)
+        assert scorer.counts() == ScorerCounts(submitted=2, scored=1, failed=1)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, asyncio.CancelledError, KeyboardInterrupt])
+@pytest.mark.parametrize("key", ["input_key", "output_key", "context_key"])
+def test_a_function_that_ends_the_process_ends_no_more_than_its_answer(
+    scorer: BackgroundScorer, kind: type[BaseException], key: str
+) -> None:
+    """An error of the handler's, of which the scorer never heard; Ctrl-C alone reaches the application."""
+
+    def leave(value: Any) -> str:
+        raise kind
+
+    handler = PiScoreCallbackHandler(scorer, **{key: leave})  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt) if kind is KeyboardInterrupt else nullcontext():
+        RunnableLambda(lambda _: {"answer": ANSWER}).invoke("How long?", {"callbacks": [handler]})
+    assert handler.counts() == RunCounts(runs=1, errors=1)
+    assert scorer.counts() == ScorerCounts()
+
+
+class Profile(BaseModel):
+    """What cannot be kept."""
+
+    name: str
+
+
+@pytest.mark.parametrize("profile", [{"name": "Ada"}, Profile(name="Ada"), (Profile(name="Ada"),)], ids=repr)
+@pytest.mark.parametrize("options", [{}, {"output_key": lambda outputs: outputs["answer"]}], ids=["read", "by a key"])
+def test_filters_are_asked_and_waited_for_on_the_scorers_thread(
+    client: AsyncPiClient, profile: Any, options: Any
+) -> None:
+    """Whatever the run returns, and whoever picks the answer from it; also behind a filter that hangs."""
+    asked: list[threading.Thread] = []
+    over = threading.Event()
+
+    def hangs(name: str | None) -> bool:
+        asked.append(threading.current_thread())
+        return over.wait(10)
+
+    graph = RunnableLambda(lambda _: {"answer": ANSWER, "profile": profile})
+    with BackgroundScorer(RUBRIC, client=client, names=hangs, sink=MemorySink()) as scorer:
+        handler = PiScoreCallbackHandler(scorer, **options)
+        for _ in range(3):
+            graph.invoke("How long?", {"callbacks": [handler], "metadata": {"thread_id": "1"}})
+        assert not any(scorer.sink.scores)  # type: ignore[attr-defined]
+        over.set()
+        assert scored(scorer) == [("How long?", ANSWER)] * 3
+    assert threading.current_thread() not in asked
+
+
+@pytest.mark.parametrize("options", [{}, {"output_key": lambda outputs: outputs["answer"]}], ids=["read", "by a key"])
+def test_a_resumed_graph_is_read_before_it_returns_with_what_it_was_asked(
+    scorer: BackgroundScorer, options: Any
+) -> None:
+    """Where its state cannot be kept, or a function reads it; though nothing of its first run was read yet."""
+
+    class State(TypedDict, total=False):
+        question: str
+        profile: Any
+        answer: str
+
+    class Answer(TypedDict):
+        answer: str
+        profile: Any
+
+    def ask(state: State) -> State:
+        interrupt("Shall I?")
+        return {"answer": ANSWER, "profile": (Profile(name="Ada"),)}
+
+    builder = StateGraph(State, output_schema=Answer)
+    builder.add_node("ask", ask)
+    builder.add_edge(START, "ask")
+    graph = builder.compile(checkpointer=InMemorySaver())
+    handler = PiScoreCallbackHandler(scorer, **options)
+    given: Any = {"callbacks": [handler], "configurable": {"thread_id": "1"}}
+    with nothing_read(scorer):
+        for question in ("How long?", "When?"):
+            graph.invoke({"question": question}, given)
+            graph.invoke(Command(resume="yes"), given)["answer"] = "[removed]"
+    assert scored(scorer) == [("How long?", ANSWER), ("When?", ANSWER)]
+    assert handler.counts() == RunCounts(runs=4, submitted=2, unanswered=2)
 
 
 def test_runs_that_were_cut_off_hold_on_to_nothing(scorer: BackgroundScorer) -> None:

@@ -1,0 +1,50 @@
+"""What the answer of a run is that has ended: read once, when it can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pi_integrations.background.trouble import TROUBLE
+from pi_integrations.langchain.exchange import ExchangeReader
+from pi_integrations.langchain.open_runs import OpenRun
+from pi_integrations.langchain.questions import asked_of
+from pi_integrations.langchain.run_answers import last_message, model_output, read_answer, written_message
+
+__all__ = ["Reading", "read_run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The exchange of a run, or why there is none.
+
+    Attributes:
+        exchange: The arguments of `submit`; None when the run ended without an answer.
+        error: What came of trying to read it.
+        message_id: Of the last message in the outputs.
+        response_id: Of the model's message.
+    """
+
+    exchange: dict[str, Any] | None = None
+    error: BaseException | None = None
+    message_id: str | None = None
+    response_id: str | None = None
+
+
+def read_run(reader: ExchangeReader, run: OpenRun, outputs: Any) -> Reading:
+    """What `run` answered to what its graph or itself was asked."""
+    try:
+        inputs, documents = asked_of(run, outputs)
+        exchange = read_answer(reader, inputs, outputs, documents)
+        if exchange is None:
+            return Reading()
+        return Reading(exchange, None, getattr(last_message(outputs), "id", None), _response_id(run, outputs))
+    except TROUBLE as error:
+        return Reading(error=error)
+
+
+def _response_id(run: OpenRun, outputs: Any) -> str | None:
+    written = written_message(outputs)
+    if getattr(written, "id", None) is None and run.response is not None:
+        written = model_output(run.response)
+    return getattr(written, "id", None)
