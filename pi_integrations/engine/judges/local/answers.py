@@ -35,8 +35,9 @@ def find_answer_tokens(tokenizer: Any) -> AnswerTokens:
     missing = [word for word, ids in found.items() if not ids]
     if missing:
         raise PiUsageError(
-            f"The tokenizer has no single token that reads {' or '.join(map(repr, missing))}, so the next token cannot "
-            "tell yes from no: use a model with a word or subword vocabulary."
+            f"The tokenizer of {tokenizer.name_or_path} has no single token that reads "
+            f"{' or '.join(map(repr, missing))}, so the next token cannot tell yes from no: use a model with a word or "
+            "subword vocabulary."
         )
     return AnswerTokens(yes=tuple(sorted(found["yes"])), no=tuple(sorted(found["no"])))
 
