@@ -14,6 +14,6 @@ class Shared:
         """Itself: another one would have half of its state in common with it."""
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Itself: frameworks copy their components, and locks cannot be copied."""
         return self

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
 
 from pi_integrations.background import BackgroundScorer
+from pi_integrations.client.shared import Shared
 from pi_integrations.llama_index.answers import AnswerCounts
 from pi_integrations.llama_index.listener import AnswerListener
 from pi_integrations.llama_index.nesting import OpenAnswer
@@ -16,7 +17,7 @@ from pi_integrations.llama_index.turns import text_of
 __all__ = ["PiCallbackHandler"]
 
 
-class PiCallbackHandler(BaseCallbackHandler):
+class PiCallbackHandler(Shared, BaseCallbackHandler):
     """Submits the answer of every finished query to a `BackgroundScorer`, where a `CallbackManager` is in use.
 
     It does what `PiInstrumentationHandler` does, as far as callbacks tell, and they tell of query engines alone: chat
@@ -51,10 +52,6 @@ class PiCallbackHandler(BaseCallbackHandler):
         others: list[CBEventType] = [kind for kind in CBEventType if kind is not CBEventType.QUERY]
         super().__init__(event_starts_to_ignore=others, event_ends_to_ignore=others)
         self._listener = AnswerListener(scorer)
-
-    def __deepcopy__(self, memo: Any = None) -> Self:
-        """Itself: engines hold the callback manager that holds it, and are copied with all they hold."""
-        return self
 
     def counts(self) -> AnswerCounts:
         """What was seen so far; `answers == submitted + incomplete + errors + streaming`."""

@@ -14,6 +14,7 @@ from llama_index_instrumentation.span_handlers import BaseSpanHandler
 from pydantic import PrivateAttr
 
 from pi_integrations.background import BackgroundScorer
+from pi_integrations.client.shared import Shared
 from pi_integrations.llama_index.answers import AnswerCounts
 from pi_integrations.llama_index.listener import AnswerListener
 from pi_integrations.llama_index.nesting import lacks_history
@@ -22,7 +23,7 @@ from pi_integrations.llama_index.questions import begun, named, role_of
 __all__ = ["PiInstrumentationHandler"]
 
 
-class PiInstrumentationHandler(BaseSpanHandler[BaseSpan]):
+class PiInstrumentationHandler(Shared, BaseSpanHandler[BaseSpan]):
     """Submits every answer that a user is given to a `BackgroundScorer`, without slowing the application.
 
     Answers are those of query engines, of chat engines, and of agents and workflows that end in one. One score per
@@ -87,10 +88,6 @@ class PiInstrumentationHandler(BaseSpanHandler[BaseSpan]):
         if dispatcher is not None:
             # A new list: another thread may be walking over the old one.
             dispatcher.span_handlers = [each for each in dispatcher.span_handlers if each is not self]
-
-    def __deepcopy__(self, memo: Any = None) -> Self:
-        """Itself: agents and workflows hold the dispatcher that holds it, and are copied with all they hold."""
-        return self
 
     def __enter__(self) -> Self:
         return self if self._dispatcher else self.install()
