@@ -391,11 +391,12 @@ def test_exit_waits_for_the_scorer_and_then_for_its_queued_sink() -> None:
 
 
 def test_waiting_for_a_sink_that_hangs_can_be_given_up() -> None:
-    """Neither the event loop's end nor the process's waits for it."""
+    """Neither the event loop's end nor the process's waits for it, and no more than one thread does."""
     started = time.monotonic()
-    run_script(
+    printed = run_script(
         """
         import asyncio
+        import threading
 
         logging.disable()
         stuck = QueuedSink(lambda score: time.sleep(60), exit_timeout=0.2)
@@ -403,14 +404,16 @@ def test_waiting_for_a_sink_that_hangs_can_be_given_up() -> None:
 
         async def go():
             live.submit(llm_input="Hello?", llm_output="never")
-            try:
-                await asyncio.wait_for(live.aflush(), 0.5)
-            except TimeoutError:
-                print("given up")
+            for _ in range(5):
+                try:
+                    await asyncio.wait_for(live.aflush(), 0.3)
+                except TimeoutError:
+                    print(sum(thread.name == "pi-flush" for thread in threading.enumerate()))
 
         asyncio.run(go())
         """
     )
+    assert printed.split() == ["1"] * 5
     assert time.monotonic() - started < 15
 
 

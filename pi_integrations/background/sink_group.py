@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from pi_integrations.errors import PiUsageError
 __all__ = ["SinkGroup", "SinksLike"]
 
 logger = logging.getLogger("pi_integrations.background")
+_LOOK_SECONDS = 0.02
 
 SinksLike: TypeAlias = SinkLike | Sequence[SinkLike]
 
@@ -36,6 +38,7 @@ class SinkGroup:
             raise PiUsageError("sink is empty; give at least one sink")
         self._queued = [sink for sink in self.sinks if isinstance(sink, QueuedSink)]
         self._warn = WarnOnce(logger)
+        self._flushing: threading.Thread | None = None
 
     def write(self, score: BackgroundScore) -> Iterator[tuple[int, BaseException]]:
         """Hands on `score`; yields the place of every sink that raised, and what."""
@@ -59,8 +62,17 @@ class SinkGroup:
 
     async def aflush(self, timeout: float | None) -> bool:
         """`flush`, for an event loop; when it is cancelled, neither the loop's end nor the process's waits for it."""
-        if not self._queued:
-            return True
+        for sink in self._queued:
+            sink.refuse_itself()
+        deadline = Deadline(timeout)
+        # One thread at a time: waits that were given up may have left one behind, in a sink that hangs.
+        while self._flushing is not None and self._flushing.is_alive():
+            if deadline.left == 0.0:
+                return False
+            await asyncio.sleep(_LOOK_SECONDS)
+        return not self._queued or await self._aflush(deadline.left)
+
+    async def _aflush(self, timeout: float | None) -> bool:
         done: list[bool] = []
         told = Told()
 
@@ -70,7 +82,8 @@ class SinkGroup:
             finally:
                 told.set()
 
-        threading.Thread(target=flush, name="pi-flush", daemon=True).start()
+        self._flushing = threading.Thread(target=flush, name="pi-flush", daemon=True)
+        self._flushing.start()
         await told.wait()
         return done == [True]
 

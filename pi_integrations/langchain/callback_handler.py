@@ -164,7 +164,11 @@ class PiScoreCallbackHandler(Shared, BaseCallbackHandler):
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **details: Any) -> None:
         """A chain, agent or graph ends; of a streamed one the inputs are known only now."""
         run = self._runs.end(run_id)
-        if run is not None and not run.is_open:
+        if run is None or run.is_open:
+            return
+        if isinstance(outputs, BaseException):  # LangChain's batches take a cancellation for an output
+            self._give_up(run)
+        else:
             self._end(run, outputs, **details)
 
     def on_llm_end(self, response: Any, *, run_id: UUID, **details: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from pi_integrations.background.forks import reset_after_fork
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.open_runs import OpenRun
-from pi_integrations.langchain.questions import Question, Questions, thread_of
+from pi_integrations.langchain.questions import Questions, thread_of
 from pi_integrations.langchain.reading import Reading
 from pi_integrations.langchain.run_answers import is_resumed
 
@@ -72,8 +72,8 @@ class Conversations:
         exchange = _exchange(reading)
         if exchange is None:
             return None
-        is_new = not went_on or _has_no_answer(question)
-        _answer(question)
+        is_new = not went_on or (question is not None and question.answered is None)
+        _answer(run, reading)
         is_other = self._is_other(thread, reading)
         return exchange if is_new or (is_other and run.has_steps) else None
 
@@ -81,7 +81,7 @@ class Conversations:
         exchange = _exchange(reading)
         if exchange is None or not self._is_other(thread, reading):
             return None
-        _answer(run.question)
+        _answer(run, reading)
         return exchange
 
     def _is_other(self, thread: str, reading: Reading) -> bool:
@@ -96,13 +96,9 @@ class Conversations:
         return before != answer
 
 
-def _has_no_answer(question: Question | None) -> bool:
-    return question is not None and not question.is_answered
-
-
-def _answer(question: Question | None) -> None:
-    if question is not None:
-        question.is_answered = True
+def _answer(run: OpenRun, reading: Reading) -> None:
+    if run.question is not None:
+        run.question.answered = reading.held, len(run.documents)
 
 
 def _exchange(reading: Reading) -> dict[str, Any] | None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pi_integrations.background.forks import reset_after_fork
-from pi_integrations.langchain.fields import opened
+from pi_integrations.langchain.fields import INPUT_NAMES, opened
 from pi_integrations.langchain.open_runs import OpenRun
 from pi_integrations.langchain.run_answers import is_resumed
 
-__all__ = ["Question", "Questions", "asked_of", "thread_of"]
+__all__ = ["Question", "Questions", "asked_of", "texts_held", "thread_of"]
 
 
 @dataclass(slots=True, eq=False)
@@ -24,15 +24,14 @@ class Question:
     Attributes:
         inputs: Captured until they are read.
         documents: What retrievers found for it so far.
-        is_answered: Whether it has an answer; a graph that was interrupted then may give another.
-        is_doubtful: Whether there was another one of its thread when it came: it may be another graph's.
+        answered: What the state held in place of its texts when it was answered, and how many documents were found by
+            then; None before. A graph that was interrupted then may give another answer, or be asked something else.
         number: Later ones have higher ones.
     """
 
     inputs: Any
     documents: list[Any]
-    is_answered: bool = False
-    is_doubtful: bool = False
+    answered: tuple[Mapping[str, str], int] | None = None
     number: int = field(default_factory=itertools.count().__next__)
 
 
@@ -79,7 +78,7 @@ class Questions:
             run.question = question = Question(run.inputs, run.documents)
         if question is not None and is_open:
             self.keep(thread, question)
-        elif question is not None and not question.is_doubtful:  # else known when the outputs were read
+        elif question is not None:
             self.forget(thread, question)
 
     def keep(self, thread: str, question: Question) -> None:
@@ -88,7 +87,6 @@ class Questions:
             before = self._open.get(thread)
             if before is not None and before.number >= question.number:
                 return
-            question.is_doubtful = before is not None
             self._open[thread] = question
             self._open.move_to_end(thread)
             if len(self._open) > self._limit:
@@ -107,23 +105,20 @@ def asked_of(run: OpenRun, outputs: Any) -> tuple[Any, list[Any]]:
     question, given = run.question, run.inputs.read()
     if question is None:
         return given, run.documents[run.recalled :]
-    inputs = question.inputs.read()
-    held = _held(inputs, outputs) if question.is_doubtful and is_resumed(given) else None
-    if held is None:
-        return inputs, run.documents
-    run.question = None
-    return held, run.documents[run.recalled :]
+    if question.answered is not None and is_resumed(given):
+        before, found = question.answered
+        if before != texts_held(question, outputs):  # the state says that it is another one by now, and which
+            return given, run.documents[found:]
+    return question.inputs.read(), run.documents
 
 
-def _held(inputs: Any, outputs: Any) -> Mapping[str, Any] | None:
-    """What a state that has all texts of `inputs` holds in their place; None where that is the same, or unknown."""
-    inputs = opened(inputs, None, is_state=True)
+def texts_held(question: Question, outputs: Any) -> Mapping[str, str]:
+    """The texts of a state that have the names of those in the inputs."""
+    inputs = opened(question.inputs.read(), None, is_state=True)
     if not isinstance(inputs, Mapping) or not isinstance(outputs, Mapping):
-        return None
-    texts = {name: text for name, text in inputs.items() if isinstance(text, str)}
-    if not texts or not texts.keys() <= outputs.keys() or all(outputs[name] == texts[name] for name in texts):
-        return None
-    return {name: outputs[name] for name in inputs if name in outputs}
+        return {}
+    names = [name for name, text in inputs.items() if isinstance(text, str) and name in INPUT_NAMES]
+    return {name: outputs[name] for name in names if isinstance(outputs.get(name), str)}
 
 
 def thread_of(run: OpenRun) -> str:

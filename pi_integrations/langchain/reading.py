@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pi_integrations.background.trouble import TROUBLE
 from pi_integrations.langchain.exchange import ExchangeReader
 from pi_integrations.langchain.open_runs import OpenRun
-from pi_integrations.langchain.questions import asked_of
+from pi_integrations.langchain.questions import asked_of, texts_held
 from pi_integrations.langchain.run_answers import last_message, model_output, read_answer, written_message
 
 __all__ = ["Reading", "read_run"]
@@ -21,12 +22,14 @@ class Reading:
     Attributes:
         exchange: The arguments of `submit`; None when the run ended without an answer.
         error: What came of trying to read it.
+        held: The texts of the state that its graph's question may be found in.
         message_id: Of the last message in the outputs.
         response_id: Of the model's message.
     """
 
     exchange: dict[str, Any] | None = None
     error: BaseException | None = None
+    held: Mapping[str, str] = field(default_factory=dict)
     message_id: str | None = None
     response_id: str | None = None
 
@@ -38,7 +41,12 @@ def read_run(reader: ExchangeReader, run: OpenRun, outputs: Any) -> Reading:
         exchange = read_answer(reader, inputs, outputs, documents)
         if exchange is None:
             return Reading()
-        return Reading(exchange, None, getattr(last_message(outputs), "id", None), _response_id(run, outputs))
+        return Reading(
+            exchange,
+            held={} if run.question is None else texts_held(run.question, outputs),
+            message_id=getattr(last_message(outputs), "id", None),
+            response_id=_response_id(run, outputs),
+        )
     except TROUBLE as error:
         return Reading(error=error)
 

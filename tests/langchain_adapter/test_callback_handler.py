@@ -13,6 +13,7 @@ import time
 from array import array
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -677,6 +678,22 @@ async def test_closed_streams_are_incomplete(live: Live, what: Streamed) -> None
     await anext(astream)
     await astream.aclose()
     await asyncio.sleep(0.01)  # the loop closes the streams inside a closed one in tasks of their own
+    assert live.counts == RunCounts(runs=2, incomplete=2)
+
+
+async def test_a_cancelled_batch_that_would_be_tried_again_is_incomplete(live: Live) -> None:
+    """LangChain gives the cancellation as the output of each run."""
+
+    async def wait(_: str) -> str:
+        await asyncio.sleep(60)
+        return ANSWER
+
+    retried = RunnableLambda(wait).with_retry(stop_after_attempt=2)
+    task = asyncio.create_task(retried.abatch(["How long?"] * 2, live.config))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
     assert live.counts == RunCounts(runs=2, incomplete=2)
 
 

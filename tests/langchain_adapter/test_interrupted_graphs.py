@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Any, TypedDict
 from uuid import uuid4
 
@@ -103,11 +104,13 @@ def guarded_agent(*answers: str | AIMessage) -> Any:
     return create_agent(says(*answers), middleware=[Asks()], checkpointer=InMemorySaver())
 
 
-def graph(*nodes: Any) -> Any:
-    """One node after the other."""
+def graph(*nodes: Any, loop: bool = False) -> Any:
+    """One node after the other, and in a loop the first again."""
     builder = StateGraph(State)
     builder.add_sequence([(f"node {number}", node) for number, node in enumerate(nodes)])
     builder.add_edge(START, "node 0")
+    if loop:
+        builder.add_edge(f"node {len(nodes) - 1}", "node 0")
     return builder.compile(checkpointer=InMemorySaver())
 
 
@@ -276,14 +279,35 @@ def replies_to_its_question(state: State) -> State:
     return {"answer": f"{state['question']} A week."}
 
 
-def test_graphs_that_are_both_interrupted_in_a_thread_answer_what_their_state_says(thread: Thread) -> None:
-    """Each its own question, whichever was asked last."""
-    first, second = (graph(ask_first, replies_to_its_question) for _ in range(2))
-    thread.give(first, {"question": "How long?"})
-    thread.give(second, {"question": "When?"})
-    for resumed in (first, second):
-        thread.give(resumed, Command(resume=1))
-    assert thread.exchanges == [("How long?", "How long? A week."), ("When?", "When? A week.")]
+def asks_for_the_next(state: State) -> State:
+    return {"question": interrupt("And?")}
+
+
+def test_a_graph_that_asks_for_the_next_question_answers_each(thread: Thread) -> None:
+    """Its state says by then which it is."""
+    talk = graph(replies_to_its_question, asks_for_the_next, loop=True)
+    thread.give(talk, {"question": "How long?"})
+    for question in ("When?", "How much?"):
+        thread.give(talk, Command(resume=question))
+    assert thread.exchanges == [(each, f"{each} A week.") for each in ("How long?", "When?", "How much?")]
+
+
+def fails_for_nobody(state: State) -> State:
+    if state["question"] == "Nobody?":
+        raise ConnectionError("nobody is there")
+    return {}
+
+
+@pytest.mark.parametrize("lost", ["Nobody?", "Anybody?"], ids=["failed", "left at an interrupt"])
+def test_a_turn_that_came_to_nothing_harms_no_later_one(thread: Thread, lost: str) -> None:
+    """Whose input sets the answer back, too."""
+    asking = graph(fails_for_nobody, ask_first, replies_to_its_question)
+    with suppress(ConnectionError):
+        thread.give(asking, {"question": lost})
+    for question in ("How long?", "When?"):
+        thread.give(asking, {"question": question, "answer": ""})
+        thread.give(asking, Command(resume=1))
+    assert thread.exchanges == [(each, f"{each} A week.") for each in ("How long?", "When?")]
 
 
 def test_what_a_graph_answers_again_after_an_interrupt_is_for_the_same_question(thread: Thread) -> None:
