@@ -18,7 +18,7 @@ from pi_integrations.client.shared import Shared
 from pi_integrations.llama_index.answers import AnswerCounts
 from pi_integrations.llama_index.listener import AnswerListener
 from pi_integrations.llama_index.nesting import lacks_history
-from pi_integrations.llama_index.questions import begun, named, role_of
+from pi_integrations.llama_index.questions import begun, role_of
 
 __all__ = ["PiInstrumentationHandler"]
 
@@ -118,7 +118,7 @@ class PiInstrumentationHandler(Shared, BaseSpanHandler[BaseSpan]):
         listener = self._listener
         try:
             if role.asked is not None:
-                listener.begin(begun(role, id_, instance, named(bound_args)))
+                listener.begin(begun(role, id_, instance, bound_args))
             elif role.writes:
                 listener.write(id_)
             else:

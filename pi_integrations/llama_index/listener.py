@@ -53,9 +53,9 @@ class AnswerListener:
 
     def tool_called(self, result: ToolCallResult) -> None:
         """A tool of an agent returned: where the last one's is the answer, LlamaIndex does not say what any did."""
-        answer = next((each for each in self._nesting.begun() if each.is_run), None)
-        if answer is not None:
-            answer.tools.append(result)
+        run = self._nesting.run()
+        if run is not None:
+            run.tools.append(result)
 
     def model_called(self, arguments: Mapping[str, Any], caller: str | None) -> None:
         """A model is called; what it is given holds the earlier turns, where the caller did not give them.

@@ -156,6 +156,13 @@ class Nesting:
         """
         return (answer for answer in _outward(_innermost.get()) if answer.owner is self)
 
+    def run(self) -> OpenAnswer | None:
+        """The innermost run of an agent or workflow around this point."""
+        answer = _innermost.get()
+        while answer is not None and not (answer.is_run and answer.owner is self):
+            answer = answer.around
+        return answer
+
     def write(self, key: str) -> None:
         """Begins what makes an answer whose call is over, in a thread or task that was started inside it."""
         _innermost.set(OpenAnswer(key, None, owner=self, around=_innermost.get()))

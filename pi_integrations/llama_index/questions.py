@@ -28,7 +28,7 @@ from pi_integrations.llama_index.turns import (
     turns_of,
 )
 
-__all__ = ["Role", "begun", "named", "own_tags", "role_of"]
+__all__ = ["Role", "begun", "own_tags", "role_of"]
 
 _MOST = 4096
 _Asked = tuple[str | None, Turns | tuple[()] | None]
@@ -70,10 +70,12 @@ role_of: Callable[[type], Role | None] = _Roles().__getitem__
 """What spans of instances of a class tell; None when that is nothing."""
 
 
-def begun(role: Role, span_id: str, instance: Any, arguments: Mapping[str, Any]) -> OpenAnswer:
+def begun(role: Role, span_id: str, instance: Any, given: BoundArguments) -> OpenAnswer:
     """The answer that begins with the span."""
     assert role.asked is not None
-    question, history = role.asked(arguments)
+    question, history = role.asked(given.arguments)
+    if question is None:
+        question, history = role.asked(_each_own(given))
     prompt = role.instructed(instance) if role.instructed is not None else None
     return OpenAnswer(
         span_id,
@@ -104,13 +106,10 @@ def _chatted(arguments: Mapping[str, Any]) -> _Asked:
     return text_of(arguments.get("message", message)), turns_of(history) if history else None
 
 
-def named(given: BoundArguments) -> Mapping[str, Any]:
+def _each_own(given: BoundArguments) -> Mapping[str, Any]:
     """The arguments of a call by name; what was taken with `*` or `**` each on its own."""
-    arguments = given.arguments
-    if not any(isinstance(each, tuple | dict) for each in arguments.values()):
-        return arguments
     each_own: dict[str, Any] = {}
-    for name, value in arguments.items():
+    for name, value in given.arguments.items():
         kind = given.signature.parameters[name].kind
         if kind is Parameter.VAR_POSITIONAL:
             each_own |= {f"{name}[{position}]": each for position, each in enumerate(value)}
