@@ -67,8 +67,6 @@ class Conversations:
         if reading.exchange is None and reading.error is None and not went_on:
             self._questions.keep(thread, question)  # a version of LangGraph that tells of no interrupts
             return None
-        if question is not None:
-            self._questions.forget(thread, question)
         exchange = _exchange(reading)
         if exchange is None:
             return None

@@ -35,7 +35,6 @@ class OpenRun:
         metadata: Its metadata.
         trace_id: The trace it belongs to, where it is known.
         documents: What retrievers inside it found so far, and before it for the same question.
-        recalled: How many of them were found before it.
         question: What its graph was asked, where it has a thread.
         reading: What was read of it already.
         response: What the last model inside it gave.
@@ -54,7 +53,6 @@ class OpenRun:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     trace_id: UUID | None = None
     documents: list[Any] = field(default_factory=list)
-    recalled: int = 0
     question: Any = None
     reading: Any = None
     response: Any = None

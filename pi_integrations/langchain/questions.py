@@ -72,7 +72,6 @@ class Questions:
         if is_resumed(run.inputs.kept):
             run.question = question = self._open.get(thread)
             if question is not None:
-                run.recalled = len(question.documents)
                 question.documents = run.documents = [*question.documents, *run.documents]
         else:
             run.question = question = Question(run.inputs, run.documents)
@@ -104,7 +103,7 @@ def asked_of(run: OpenRun, outputs: Any) -> tuple[Any, list[Any]]:
     """What `run` was asked, and what retrievers found for it, now that its outputs are known."""
     question, given = run.question, run.inputs.read()
     if question is None:
-        return given, run.documents[run.recalled :]
+        return given, run.documents
     if question.answered is not None and is_resumed(given):
         before, found = question.answered
         if before != texts_held(question, outputs):  # the state says that it is another one by now, and which
