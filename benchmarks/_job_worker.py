@@ -23,8 +23,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field, SecretStr
 
-from pi_integrations.engine.jobs import JobFamily, JobSettings, Run
+from pi_integrations.engine.jobs import FamilyWork, JobSettings, Run
 from pi_integrations.engine.jobs.engine import JobEngine
+from pi_integrations.models.families import JobFamily
 from pi_integrations.models.jobs import JobStatus
 
 __all__ = ["COUNTING", "CountRequest", "counting_family"]
@@ -61,9 +62,10 @@ def _ask(url: str) -> Any:
         return json.loads(response.read())
 
 
-def counting_family(concurrency: int, missing: str | None = None) -> JobFamily[CountRequest]:
+def counting_family(concurrency: int, missing: str | None = None) -> FamilyWork[CountRequest]:
     """Makes numbered rows, a model call a batch."""
-    return JobFamily(COUNTING, CountRequest, JobStatus, _work, "json", missing=missing, concurrency=concurrency)
+    family = JobFamily(COUNTING, "counting", CountRequest, JobStatus, dict)
+    return FamilyWork(family, _work, missing=missing, concurrency=concurrency)
 
 
 async def main(options: argparse.Namespace) -> None:

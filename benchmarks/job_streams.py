@@ -28,8 +28,9 @@ from _postgres import private_postgres
 from _tables import print_table
 from pydantic import BaseModel, SecretStr
 
-from pi_integrations.engine.jobs import JobFamily, JobSettings, Run
+from pi_integrations.engine.jobs import FamilyWork, JobSettings, Run
 from pi_integrations.engine.jobs.engine import JobEngine
+from pi_integrations.models.families import JobFamily
 from pi_integrations.models.jobs import JobStatus
 
 # Milliseconds that each commit of this process took.
@@ -52,10 +53,10 @@ async def work(request: TimedRequest, run: Run) -> Mapping[str, Any]:
     return {}
 
 
-def families(count: int = 1, missing: str | None = None) -> list[JobFamily[Any]]:
+def families(count: int = 1, missing: str | None = None) -> list[FamilyWork[Any]]:
     """The family of timed rows, and others like it."""
     return [
-        JobFamily(f"/test/timed{number}", TimedRequest, JobStatus, work, "json", missing=missing)
+        FamilyWork(JobFamily(f"/test/timed{number}", "timed", TimedRequest, JobStatus, dict), work, missing=missing)
         for number in range(count)
     ]
 

@@ -24,7 +24,7 @@ from typing import Any
 from _tables import print_table
 
 from pi_integrations.engine.jobs.engine import JobEngine
-from pi_integrations.engine.jobs.family import JobFamily, Run
+from pi_integrations.engine.jobs.family import FamilyWork, Run
 from pi_integrations.engine.jobs.settings import JobSettings
 from pi_integrations.engine.synthesis.families import synthesis_families
 from pi_integrations.engine.synthesis.kept import Kept
@@ -82,7 +82,7 @@ class TimedRun:
         SPENT["committing"] += time.perf_counter() - started
 
 
-def timed(family: JobFamily[Any], over: asyncio.Event) -> JobFamily[Any]:
+def timed(family: FamilyWork[Any], over: asyncio.Event) -> FamilyWork[Any]:
     """The family, its work timed."""
 
     async def work(request: Any, run: Run) -> Mapping[str, Any]:
@@ -120,7 +120,7 @@ async def one_round(pairs: int, batch_size: int, folder: Path) -> dict[str, floa
     await engine.start()
     try:
         body = {"num_pairs_to_generate": pairs, "seeds": SEEDS, "batch_size": batch_size}
-        await engine.submit(family, family.request.model_validate(body), owner="benchmark")
+        await engine.submit(family, family.family.request.model_validate(body), owner="benchmark")
         await over.wait()
     finally:
         await engine.stop()

@@ -26,10 +26,10 @@ from pi_integrations.client import AsyncPiClient, PiClient
 from pi_integrations.client.loop_thread import abandon, loop_thread
 from pi_integrations.client.resources import SpecLike
 from pi_integrations.client.rubric import Rubric
-from pi_integrations.client.settings import UnscoredPolicy
 from pi_integrations.client.shared import Shared
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import AggregationMethod
+from pi_integrations.models.wire import UnscoredPolicy
 from pi_integrations.telemetry import linked_to
 
 __all__ = ["BackgroundScorer"]

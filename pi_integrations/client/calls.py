@@ -14,6 +14,7 @@ from pi_integrations.client.settings import ClientSettings
 from pi_integrations.client.streams import OpenStream
 from pi_integrations.client.transport import Answer, ByteStream, Channel
 from pi_integrations.errors import PiConnectionError
+from pi_integrations.models.wire import API_KEY_HEADER
 from pi_integrations.telemetry.calls import ScoreCall
 
 __all__ = ["Calls", "Outgoing"]
@@ -104,7 +105,7 @@ class Calls:
         if request.body is not None:
             headers["content-type"] = "application/json"
         if self.settings.api_key:
-            headers["x-api-key"] = self.settings.api_key.get_secret_value()
+            headers[API_KEY_HEADER] = self.settings.api_key.get_secret_value()
         return headers
 
 

@@ -20,16 +20,15 @@ from pi_integrations.client.connections import Connections
 from pi_integrations.client.limiter import ConcurrencyLimiter, Limiter
 from pi_integrations.client.resources import Data, ScoringSystem
 from pi_integrations.client.retry import RetryPolicy
-from pi_integrations.client.settings import ClientSettings, UnscoredPolicy, checked_policy
+from pi_integrations.client.settings import ClientSettings
 from pi_integrations.client.shared import Shared
 from pi_integrations.client.transport import Channel, HttpChannel
 from pi_integrations.errors import PiResponseError
 from pi_integrations.models import DimensionSpec, ScoreRequest, ScoreResult
+from pi_integrations.models.wire import SCORE_PATH, UNSCORED_HEADER, UnscoredPolicy, checked_policy
 from pi_integrations.telemetry import score_call
 
 __all__ = ["AsyncPiClient"]
-
-_SCORE = "/scoring_system/score"
 
 
 class AsyncPiClient(Shared):
@@ -137,8 +136,8 @@ class AsyncPiClient(Shared):
         key = self._cache_key(body, policy) if self._cache else ""
         if self._cache and (kept := self._cache.get(key)):
             return kept
-        headers: dict[str, str] = {"x-pi-unscored": policy} if policy else {}
-        outgoing = Outgoing("POST", _SCORE, body, headers)
+        headers: dict[str, str] = {UNSCORED_HEADER: policy} if policy else {}
+        outgoing = Outgoing("POST", SCORE_PATH, body, headers)
         result = await self._connections.run(lambda channel: self._post(channel, outgoing))
         _check_generation(request, result)
         if self._cache:
@@ -162,7 +161,7 @@ def _check_generation(request: ScoreRequest, result: ScoreResult) -> None:
     if not (result.dimension_scores if dimensions else result.question_scores):
         wanted = "dimension_scores" if dimensions else "question_scores"
         raise PiResponseError(
-            f"POST {_SCORE} answered without {wanted}, which this spec asks for."
+            f"POST {SCORE_PATH} answered without {wanted}, which this spec asks for."
             " Check that base_url points at a Pi API."
         )
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote
-
-from pydantic import BaseModel
 
 from pi_integrations.client.bodies import JsonReader
 from pi_integrations.client.calls import Calls, Outgoing
@@ -15,13 +13,13 @@ from pi_integrations.client.job_stream import Batches
 from pi_integrations.client.peek import Peek, peek
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import JobState, JobStatus
-from pi_integrations.models.lines import decode_text
+from pi_integrations.models.families import JobFamily
+from pi_integrations.models.wire import IDEMPOTENCY_HEADER
 
-__all__ = ["JobRoutes", "json_item", "text_item"]
+__all__ = ["JobRoutes"]
 
 StatusT = TypeVar("StatusT", bound=JobStatus)
 ItemT = TypeVar("ItemT")
-ModelT = TypeVar("ModelT", bound=BaseModel)
 T = TypeVar("T")
 _HINTS = {
     404: " Check the job id, that api_key is the one that started the job, and that base_url is the root of a Pi API."
@@ -34,18 +32,15 @@ class JobRoutes(Generic[StatusT, ItemT]):
 
     Args:
         calls: Sends them.
-        path: Of the family, such as `/data/generate`.
-        status: Model of a job's status.
-        item: Reads a line of the data stream; None for families that have none.
+        family: As the registry describes it.
     """
 
-    def __init__(
-        self, calls: Calls, path: str, status: type[StatusT], item: Callable[[bytes], ItemT] | None = None
-    ) -> None:
-        self.path = path
+    def __init__(self, calls: Calls, family: JobFamily[Any, StatusT, ItemT]) -> None:
+        self.path = family.path
+        self.family = family
+        status = family.status
         self.retry = calls.settings.retry
         self._calls = calls
-        self._item = item
         self._started = JsonReader[StatusT](status, "a job status", hints=_START_HINTS)
         self._status = JsonReader[StatusT](status, "a job status", hints=_HINTS)
         self._statuses = JsonReader[list[StatusT]](list[status], "a list of job statuses")  # type: ignore[valid-type]
@@ -53,7 +48,7 @@ class JobRoutes(Generic[StatusT, ItemT]):
 
     async def start(self, body: bytes, idempotency_key: str) -> StatusT:
         """The status of the new job, or of the one that the same key and body started before."""
-        headers = {"idempotency-key": idempotency_key}
+        headers = {IDEMPOTENCY_HEADER: idempotency_key}
         return await self._calls.run(Outgoing("POST", self.path, body, headers), self._started)
 
     async def find(self, state: JobState | None) -> list[StatusT]:
@@ -79,9 +74,9 @@ class JobRoutes(Generic[StatusT, ItemT]):
         Raises:
             PiUsageError: when the family has none, or `start` is no count.
         """
-        if self._item is None:
+        if self.family.item is None:
             raise PiUsageError(f"jobs of {self.path} have no data stream; read their messages() and their result()")
-        return self._batches(job_id, "data", start, self._item)
+        return self._batches(job_id, "data", start, self.family.decode_item)
 
     def messages(self, job_id: str, start: int) -> Batches[str]:
         """Message lines as they arrive, some at a time."""
@@ -102,13 +97,3 @@ class JobRoutes(Generic[StatusT, ItemT]):
             raise PiUsageError(f"start is {start!r}; it counts the lines to leave out, so a whole number ≥ 0")
         name = StreamName(self.path_of(job_id), kind, _HINTS)
         return Batches(Following(self._calls, name, start), name.path, read, keep_blank=kind == "messages")
-
-
-def json_item(model: type[ModelT]) -> Callable[[bytes], ModelT]:
-    """Reads lines that are JSON objects."""
-    return model.model_validate_json
-
-
-def text_item(line: bytes) -> str:
-    """Reads lines that are bare text, or a JSON string where the text has line breaks."""
-    return decode_text(line.decode())

@@ -15,6 +15,7 @@ from pi_integrations.client.job_stream import JobStream
 from pi_integrations.client.patience import Patience
 from pi_integrations.errors import PiJobFailed, PiUsageError
 from pi_integrations.models import JobState, JobStatus
+from pi_integrations.models.wire import MAX_IDEMPOTENCY_KEY
 
 __all__ = ["Job", "JobResource"]
 
@@ -22,7 +23,6 @@ RequestT = TypeVar("RequestT", bound=BaseModel)
 StatusT = TypeVar("StatusT", bound=JobStatus)
 ItemT = TypeVar("ItemT")
 _SHOWN_MESSAGES = 5
-_KEY_CHARACTERS = 255
 
 
 class Job(Generic[StatusT, ItemT]):
@@ -166,10 +166,10 @@ def _checked_key(key: str | None) -> str:
     """`key`, or a new one: a retried start is then the same start, and never makes a second job."""
     if key is None:
         return uuid.uuid4().hex
-    fits = isinstance(key, str) and len(key.strip()) > 0 and len(key) <= _KEY_CHARACTERS
+    fits = isinstance(key, str) and len(key.strip()) > 0 and len(key) <= MAX_IDEMPOTENCY_KEY
     if not fits or not (key.isascii() and key.isprintable()):
         raise PiUsageError(
-            f"idempotency_key is {key!r:.80}; give printable ASCII, at most {_KEY_CHARACTERS} characters, or none"
+            f"idempotency_key is {key!r:.80}; give printable ASCII, at most {MAX_IDEMPOTENCY_KEY} characters, or none"
         )
     return key
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pi_integrations.client.lines import LineSplitter
 from pi_integrations.client.streams import OpenStream
 from pi_integrations.errors import PiResponseError
+from pi_integrations.models.wire import STREAM_START_HEADER
 
 __all__ = ["LineStream"]
 
-_START = "x-pi-stream-start"
 _DIGITS = 20
 
 
@@ -80,7 +80,7 @@ def _check_kind(headers: Mapping[str, str], asked: str) -> None:
 
 def _first_line(headers: Mapping[str, str], asked: str, start: int) -> int:
     """The number of the first line that comes: 0 of a service that knows no other."""
-    said = headers.get(_START, "")
+    said = headers.get(STREAM_START_HEADER, "")
     first = int(said) if said.isascii() and said.isdecimal() and len(said) < _DIGITS else 0
     if first > start:
         raise PiResponseError(f"{asked} was asked for lines from {start} on and begins at {first}: some are missing.")

@@ -11,6 +11,12 @@ from typing import Any
 
 from pi_integrations.client.transport import Answer
 from pi_integrations.errors import PiStatusError
+from pi_integrations.models.wire import (
+    REQUEST_ID_HEADER,
+    RETRY_AFTER_HEADER,
+    RETRY_AFTER_MS_HEADER,
+    SHOULD_RETRY_HEADER,
+)
 
 __all__ = ["status_error"]
 
@@ -29,12 +35,12 @@ def status_error(method: str, path: str, answer: Answer, *, hints: Mapping[int, 
     message += {**_HINTS, **(hints or {})}.get(answer.status, "")
     if 300 <= answer.status < 400 and "location" in answer.headers:
         message += f" It redirects to {answer.headers['location']}: set base_url there."
-    should_retry = {"true": True, "false": False}.get(answer.headers.get("x-should-retry", "").lower())
+    should_retry = {"true": True, "false": False}.get(answer.headers.get(SHOULD_RETRY_HEADER, "").lower())
     return PiStatusError(
         message,
         status=answer.status,
         detail=detail,
-        request_id=answer.headers.get("x-request-id"),
+        request_id=answer.headers.get(REQUEST_ID_HEADER),
         retry_after=retry_after,
         should_retry=should_retry,
     )
@@ -63,7 +69,7 @@ def _path(location: Any) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+    for name, scale in ((RETRY_AFTER_MS_HEADER, 0.001), (RETRY_AFTER_HEADER, 1.0)):
         seconds = _seconds(headers.get(name, ""), scale)
         if seconds is not None:
             return seconds

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from pi_integrations.client.client import AsyncPiClient
 from pi_integrations.client.resources import SpecLike
-from pi_integrations.client.settings import UnscoredPolicy, checked_policy
 from pi_integrations.client.sync import PiClient
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import (
@@ -21,6 +20,7 @@ from pi_integrations.models import (
     parse_spec,
     render,
 )
+from pi_integrations.models.wire import UnscoredPolicy, checked_policy
 
 __all__ = ["Rubric", "as_async", "request_template"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -13,11 +13,9 @@ from pydantic import SecretStr
 
 from pi_integrations.client.retry import RetryPolicy
 from pi_integrations.errors import PiUsageError
+from pi_integrations.models.wire import HOSTED_BASE_URL, UnscoredPolicy, checked_policy
 
-__all__ = ["HOSTED_BASE_URL", "ClientSettings", "UnscoredPolicy", "checked_policy"]
-
-HOSTED_BASE_URL = "https://api.withpi.ai/v1"
-UnscoredPolicy = Literal["error", "partial"]
+__all__ = ["ClientSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +92,6 @@ def _environment_proxy(base_url: str) -> SecretStr | None:
     parts = urlsplit(base_url)
     proxy = getproxies().get(parts.scheme)
     return SecretStr(proxy) if proxy and parts.hostname and not proxy_bypass(parts.hostname) else None
-
-
-def checked_policy(unscored: UnscoredPolicy | None) -> UnscoredPolicy | None:
-    """`unscored`, if it is one.
-
-    Raises:
-        PiUsageError: naming the two there are.
-    """
-    if unscored not in (None, "error", "partial"):
-        raise PiUsageError(f"unscored is {unscored!r}; give 'error' or 'partial'")
-    return unscored
 
 
 def _check_url(url: str) -> None:

@@ -14,11 +14,11 @@ from pi_integrations.client.client import AsyncPiClient
 from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.resources import ScoringSystem, SpecLike
 from pi_integrations.client.score_many import Progress, Scored
-from pi_integrations.client.settings import UnscoredPolicy
 from pi_integrations.client.shared import Shared
 from pi_integrations.client.sync_jobs import SyncData
 from pi_integrations.client.waited import Stream, Waited
 from pi_integrations.models import AggregationMethod
+from pi_integrations.models.wire import UnscoredPolicy
 
 __all__ = ["PiClient", "SyncScoringSystem"]
 

@@ -103,7 +103,7 @@ def _jobs(settings: EngineSettings, service: ScoreService) -> tuple[JobEngine | 
         ) from error
     families = job_families(settings, service)
     jobs = JobEngine(settings.jobs, families)
-    return jobs, job_routes(jobs, families), [family.request for family in families]
+    return jobs, job_routes(jobs, families), [family.family.request for family in families]
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

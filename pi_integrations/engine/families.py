@@ -5,28 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pi_integrations.engine.jobs.family import JobFamily, JobStopped, Run
+from pi_integrations.engine.jobs.family import FamilyWork, JobStopped, Run
 from pi_integrations.engine.scoring.service import ScoreService
 from pi_integrations.engine.settings import EngineSettings
-from pi_integrations.models.data import (
-    GENERATE_INPUTS,
-    GENERATE_PAIRS,
-    GenerateInputsRequest,
-    GeneratePairsRequest,
-    SyntheticDataStatus,
-    SyntheticInputsStatus,
-)
+from pi_integrations.models.families import FAMILIES, GENERATE_INPUTS, GENERATE_PAIRS
 
 __all__ = ["JOB_PATHS", "job_families"]
 
-JOB_PATHS = (GENERATE_PAIRS, GENERATE_INPUTS)
+JOB_PATHS = tuple(family.path for family in FAMILIES)
 _NO_GENERATOR = (
     "this engine has no generator to make data with; start it with --generator chat:PROVIDER:MODEL, PI_ENGINE_GENERATOR"
     " or EngineSettings(generator=...)"
 )
 
 
-def job_families(settings: EngineSettings, service: ScoreService) -> list[JobFamily[Any]]:
+def job_families(settings: EngineSettings, service: ScoreService) -> list[FamilyWork[Any]]:
     """Every family the API has; those this process cannot work on say what is missing.
 
     Raises:
@@ -36,8 +29,8 @@ def job_families(settings: EngineSettings, service: ScoreService) -> list[JobFam
     if settings.generator is None:
         why = _NO_GENERATOR
         return [
-            JobFamily(GENERATE_PAIRS, GeneratePairsRequest, SyntheticDataStatus, _nobody, "json", missing=why),
-            JobFamily(GENERATE_INPUTS, GenerateInputsRequest, SyntheticInputsStatus, _nobody, "text", missing=why),
+            FamilyWork(GENERATE_PAIRS, _nobody, missing=why),
+            FamilyWork(GENERATE_INPUTS, _nobody, missing=why),
         ]
     try:
         from pi_integrations.engine.synthesis.choose import choose_embeddings, choose_generator

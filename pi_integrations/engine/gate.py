@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from pi_integrations.engine.routes.page import is_page
 from pi_integrations.engine.settings import EngineSettings, is_loopback
+from pi_integrations.models.wire import API_KEY_HEADER, REQUEST_ID_HEADER, RETRY_AFTER_HEADER, SHOULD_RETRY_HEADER
 
 __all__ = ["Gate"]
 
@@ -53,7 +54,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = _headers(scope)
-        request_id = headers.get("x-request-id", "")[:128] or uuid.uuid4().hex
+        request_id = headers.get(REQUEST_ID_HEADER, "")[:128] or uuid.uuid4().hex
         started: list[bool] = []
         send = _with_request_id(send, request_id, started)
         # Streams that clients follow wait more than they work, and so are not counted.
@@ -84,7 +85,7 @@ class Gate:
             _check_encoding(headers)
         if self._in_flight > self._settings.max_in_flight:
             limit = self._settings.max_in_flight
-            raise _Refused(429, f"{limit} requests are in flight already", **{"retry-after": "1"})
+            raise _Refused(429, f"{limit} requests are in flight already", **{RETRY_AFTER_HEADER: "1"})
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 return await self._body(headers, receive)
@@ -94,7 +95,7 @@ class Gate:
     def _check_caller(self, scope: MutableMapping[str, Any], headers: dict[str, str]) -> None:
         if self._digests:
             if not (self._knows(_given_key(headers)) or is_page(scope["method"], scope["path"])):
-                raise _Refused(401, "no or unknown API key; send it as x-api-key or Authorization: Bearer")
+                raise _Refused(401, f"no or unknown API key; send it as {API_KEY_HEADER} or Authorization: Bearer")
             return
         peer = (scope.get("client") or ("127.0.0.1",))[0]
         origin = headers.get("origin")
@@ -152,7 +153,7 @@ def _digest(key: str) -> bytes:
 
 def _given_key(headers: dict[str, str]) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    return headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
+    return headers.get(API_KEY_HEADER) or (token.strip() if scheme.lower() == "bearer" else "")
 
 
 def _hostname(url: str) -> str:
@@ -170,7 +171,10 @@ def _with_request_id(send: Send, request_id: str, started: list[bool]) -> Send:
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
             started.append(True)
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode("latin-1"))]
+            message["headers"] = [
+                *message.get("headers", ()),
+                (REQUEST_ID_HEADER.encode(), request_id.encode("latin-1")),
+            ]
         await send(message)
 
     return wrapped
@@ -193,7 +197,7 @@ async def _answer(send: Send, refused: _Refused) -> None:
     body = json.dumps({"detail": refused.detail}).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body)), **refused.headers}
     if refused.status not in (408, 429, 500):
-        headers["x-should-retry"] = "false"
+        headers[SHOULD_RETRY_HEADER] = "false"
     pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": refused.status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from pi_integrations.engine.jobs.settings import JobSettings
 from pi_integrations.engine.scoring.code_questions import CodeLimits
 from pi_integrations.engine.scoring.custom_models import CustomModel
-from pi_integrations.engine.scoring.service import UnscoredPolicy
 from pi_integrations.errors import PiUsageError
+from pi_integrations.models.wire import UnscoredPolicy
 
 __all__ = ["EngineSettings", "is_loopback"]
 

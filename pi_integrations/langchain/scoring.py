@@ -10,9 +10,9 @@ from pi_integrations.client import AsyncPiClient, PiClient
 from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.resources import SpecLike
 from pi_integrations.client.rubric import as_async, request_template
-from pi_integrations.client.settings import UnscoredPolicy, checked_policy
 from pi_integrations.langchain.exchange import Exchange
 from pi_integrations.models import AggregationMethod, DimensionSpec, ScoreResult
+from pi_integrations.models.wire import UnscoredPolicy, checked_policy
 
 __all__ = ["Scoring"]
 

@@ -13,11 +13,11 @@ from pi_integrations.client import AsyncPiClient, PiClient
 from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.resources import SpecLike
 from pi_integrations.client.rubric import Rubric
-from pi_integrations.client.settings import UnscoredPolicy
 from pi_integrations.errors import PiError, PiUsageError
 from pi_integrations.llama_index.evaluation import PiEvaluationResult, evaluation_of
 from pi_integrations.llama_index.responses import aread_text, contexts_of, read_text
 from pi_integrations.models import AggregationMethod, ScoreResult
+from pi_integrations.models.wire import UnscoredPolicy
 
 __all__ = ["PiEvaluator"]
 

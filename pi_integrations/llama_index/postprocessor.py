@@ -16,10 +16,10 @@ from pi_integrations.client import AsyncPiClient, PiClient
 from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.resources import SpecLike
 from pi_integrations.client.rubric import Rubric
-from pi_integrations.client.settings import UnscoredPolicy
 from pi_integrations.errors import PiError, PiUsageError
 from pi_integrations.llama_index.node_scores import ScoredNode
 from pi_integrations.models import AggregationMethod
+from pi_integrations.models.wire import UnscoredPolicy
 
 __all__ = ["PiNodePostprocessor"]
 

@@ -14,13 +14,14 @@ from pi_integrations.client.in_process import InProcessChannel
 from pi_integrations.client.limiter import Limiter
 from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.retry import RetryPolicy
-from pi_integrations.client.settings import ClientSettings, UnscoredPolicy
+from pi_integrations.client.settings import ClientSettings
 from pi_integrations.client.sync import PiClient
 from pi_integrations.client.transport import Channel
 from pi_integrations.errors import PiUsageError
 from pi_integrations.local.beside import EngineBeside
 from pi_integrations.local.job_settings import no_engine, settings_with_jobs
 from pi_integrations.local.owner_key import owner_key
+from pi_integrations.models.wire import UnscoredPolicy
 
 if TYPE_CHECKING:
     from pi_integrations.engine.settings import EngineSettings

@@ -20,10 +20,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pi_integrations.models.jobs import JobStatus
 from pi_integrations.models.scores import ScoreResult
 from pi_integrations.models.specs import ScoringSpec
+from pi_integrations.models.wire import MAX_GENERATED_ITEMS
 
 __all__ = [
-    "GENERATE_INPUTS",
-    "GENERATE_PAIRS",
     "ExplorationMode",
     "GenerateInputsRequest",
     "GeneratePairsRequest",
@@ -32,10 +31,6 @@ __all__ = [
     "SyntheticDataStatus",
     "SyntheticInputsStatus",
 ]
-
-GENERATE_PAIRS = "/data/generate_input_response_pairs"
-GENERATE_INPUTS = "/data/generate"
-_MAX_ITEMS = 100_000
 
 
 def _number(value: Any) -> Any:
@@ -108,7 +103,7 @@ class _GenerateRequest(BaseModel):
 class GeneratePairsRequest(_GenerateRequest):
     """The body of `POST /data/generate_input_response_pairs`."""
 
-    num_pairs_to_generate: _Int = Field(ge=1, le=_MAX_ITEMS)
+    num_pairs_to_generate: _Int = Field(ge=1, le=MAX_GENERATED_ITEMS)
     """How many new pairs to make, 1 to 100,000."""
     seeds: list[_Seed]
     """Pairs to start from; may be empty, and then they are invented from the description and the system prompt. Each
@@ -136,7 +131,7 @@ class GeneratePairsRequest(_GenerateRequest):
 class GenerateInputsRequest(_GenerateRequest):
     """The body of `POST /data/generate`."""
 
-    num_inputs_to_generate: _Int = Field(ge=1, le=_MAX_ITEMS)
+    num_inputs_to_generate: _Int = Field(ge=1, le=MAX_GENERATED_ITEMS)
     """How many new inputs to make, 1 to 100,000."""
     seeds: list[_Text]
     """Inputs to start from; may be empty, and then they are invented from the description."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from pi_integrations.client.calls import Calls
-from pi_integrations.client.job_routes import JobRoutes, json_item, text_item
+from pi_integrations.client.job_routes import JobRoutes
 from pi_integrations.client.jobs import Job, JobResource
 from pi_integrations.client.resources.scoring_system import SpecLike
 from pi_integrations.client.resources.seeds import PairLike, pair_fields
@@ -24,7 +24,7 @@ from pi_integrations.models import (
     parse_spec,
     render,
 )
-from pi_integrations.models.data import GENERATE_INPUTS, GENERATE_PAIRS
+from pi_integrations.models.families import GENERATE_INPUTS, GENERATE_PAIRS
 
 __all__ = ["Data", "GenerateInputResponsePairs", "GenerateInputs"]
 
@@ -35,7 +35,7 @@ class GenerateInputResponsePairs(JobResource[GeneratePairsRequest, SyntheticData
     """`client.data.generate_input_response_pairs`: jobs that make pairs of an input and the response to it."""
 
     def __init__(self, calls: Calls) -> None:
-        super().__init__(JobRoutes(calls, GENERATE_PAIRS, SyntheticDataStatus, json_item(InputResponsePair)))
+        super().__init__(JobRoutes(calls, GENERATE_PAIRS))
 
     async def start_job(
         self,
@@ -99,7 +99,7 @@ class GenerateInputs(JobResource[GenerateInputsRequest, SyntheticInputsStatus, s
     """`client.data.generate`: jobs that make inputs alone."""
 
     def __init__(self, calls: Calls) -> None:
-        super().__init__(JobRoutes(calls, GENERATE_INPUTS, SyntheticInputsStatus, text_item))
+        super().__init__(JobRoutes(calls, GENERATE_INPUTS))
 
     async def start_job(
         self,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from pi_integrations.client.score_many import Progress, Scored, score_stream
-from pi_integrations.client.settings import UnscoredPolicy
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import (
     AggregationMethod,
@@ -21,6 +20,7 @@ from pi_integrations.models import (
     parse_spec,
     render,
 )
+from pi_integrations.models.wire import UnscoredPolicy
 
 if TYPE_CHECKING:
     from pi_integrations.client.client import AsyncPiClient

@@ -20,7 +20,7 @@ from pi_integrations.engine.jobs.announcer import Announcer
 from pi_integrations.engine.jobs.connections import dbos_url
 from pi_integrations.engine.jobs.database import Database
 from pi_integrations.engine.jobs.durable import Durable, QueueAway, announcement_id, workflow_id
-from pi_integrations.engine.jobs.family import JobFamily
+from pi_integrations.engine.jobs.family import FamilyWork
 from pi_integrations.engine.jobs.follower import Follower
 from pi_integrations.engine.jobs.heartbeat import Heartbeat, new_worker_id
 from pi_integrations.engine.jobs.records import JobRecord, JobView
@@ -53,7 +53,7 @@ class JobEngine:
         PiUsageError: when the settings or the data directory cannot be used.
     """
 
-    def __init__(self, settings: JobSettings, families: Sequence[JobFamily[Any]]) -> None:
+    def __init__(self, settings: JobSettings, families: Sequence[FamilyWork[Any]]) -> None:
         url = settings.database_url.get_secret_value() if settings.database_url else None
         worker = new_worker_id()
         own = [family for family in families if family.missing is None]
@@ -125,7 +125,7 @@ class JobEngine:
         await self._database.aclose()
 
     async def submit(
-        self, family: JobFamily[Any], request: BaseModel, *, owner: str, idempotency_key: str | None = None
+        self, family: FamilyWork[Any], request: BaseModel, *, owner: str, idempotency_key: str | None = None
     ) -> JobView:
         """A new job on its queue; the same job for the same key and body.
 
@@ -155,7 +155,7 @@ class JobEngine:
         # The job is made, whatever becomes of looking at it.
         return view or JobView(job, ["LAUNCHING"], None)
 
-    async def _check(self, family: JobFamily[Any], request: BaseModel) -> str | None:
+    async def _check(self, family: FamilyWork[Any], request: BaseModel) -> str | None:
         """The request's webhook, when all of it can be done."""
         if family.missing is not None and family.path not in await self._database.read(self._upkeep.families):
             raise PiUsageError(family.missing)
@@ -172,13 +172,15 @@ class JobEngine:
             # The job is made, and the supervisors queue what is not queued.
             logger.warning("job %s could not be queued at once: %s", job.job_id, error)
 
-    async def view(self, family: JobFamily[Any], job_id: str, *, owner: str, rows: bool = True) -> JobView | None:
+    async def view(self, family: FamilyWork[Any], job_id: str, *, owner: str, rows: bool = True) -> JobView | None:
         """The owner's job of that family with its messages, and unless told otherwise all its rows; or None."""
         if await self.get(family, job_id, owner=owner) is None:
             return None
-        return await self._database.read(partial(views.view, job_id=job_id, rows=rows and family.data is not None))
+        return await self._database.read(
+            partial(views.view, job_id=job_id, rows=rows and family.family.item is not None)
+        )
 
-    async def get(self, family: JobFamily[Any], job_id: str, *, owner: str) -> JobRecord | None:
+    async def get(self, family: FamilyWork[Any], job_id: str, *, owner: str) -> JobRecord | None:
         """The owner's job of that family, or None."""
         if not _JOB_ID.fullmatch(job_id):
             return None
@@ -189,7 +191,7 @@ class JobEngine:
         """What `work` returns, from one of the engine's own threads: the loop's are models' to keep."""
         return await self._database.in_thread(work)
 
-    async def find(self, family: JobFamily[Any], *, owner: str, state: JobState | None) -> list[JobView]:
+    async def find(self, family: FamilyWork[Any], *, owner: str, state: JobState | None) -> list[JobView]:
         """The owner's jobs of that family without their rows, newest first, at most 1,000."""
         return await self._database.read(
             partial(views.list_jobs, owner=owner, family=family.path, state=state, limit=_LISTED)

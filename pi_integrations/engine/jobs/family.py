@@ -1,4 +1,4 @@
-"""What a kind of job is, and what its work may use: the interface between the job engine and the work it runs.
+"""The work of a job family, and what that work may use: the interface between the job engine and what it runs.
 
 A job survives the death of its process because its work keeps two rules. Every answer of a model is asked for through
 `recorded`, which writes the answer down before anybody sees it and never asks for it again. Everything the job has made
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
 from pi_integrations.errors import PiError
-from pi_integrations.models.jobs import JobStatus
+from pi_integrations.models.families import JobFamily
 
-__all__ = ["JobFamily", "JobStopped", "Run"]
+__all__ = ["FamilyWork", "JobStopped", "Run"]
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -66,27 +66,26 @@ class Run(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class JobFamily(Generic[R]):
-    """A kind of job.
+class FamilyWork(Generic[R]):
+    """How this engine does the jobs of one family.
 
     Attributes:
-        path: Below which its routes are, such as `/data/generate`; also its queue's name.
-        request: Model of the body that starts a job.
-        status: Model of its status.
+        family: The family, as the registry describes it.
         work: Does the job and returns the result's fields, which are merged into the status. Raises `JobStopped` to end
             in ERROR with a reason; any other exception is logged and ends the job too.
-        data: How rows are sent on the `/data` stream: JSON objects, bare text, or None for a family without rows.
         missing: Why this process cannot do such work, with the remedy; None when it can. It takes such jobs all the
             same while a worker of the same database can do them.
         check: Raises PiUsageError for a request this engine cannot do; called before a job is made.
         concurrency: Jobs of this family at a time in one process.
     """
 
-    path: str
-    request: type[R]
-    status: type[JobStatus]
+    family: JobFamily[R, Any, Any]
     work: Callable[[R, Run], Awaitable[Mapping[str, Any]]]
-    data: Literal["json", "text"] | None = None
     missing: str | None = None
     check: Callable[[R], None] = lambda request: None
     concurrency: int = 4
+
+    @property
+    def path(self) -> str:
+        """The family's path, which is also its queue's name."""
+        return self.family.path

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from pi_integrations.engine.jobs.database import Database
-from pi_integrations.engine.jobs.family import JobFamily, JobStopped
+from pi_integrations.engine.jobs.family import FamilyWork, JobStopped
 from pi_integrations.engine.jobs.live_run import LiveRun
 from pi_integrations.engine.jobs.records import JobRecord, dumps
 from pi_integrations.engine.jobs.store import JobStore, LifeOver
@@ -37,7 +37,7 @@ class Runner:
         self,
         database: Database,
         store: JobStore,
-        families: Mapping[str, JobFamily[Any]],
+        families: Mapping[str, FamilyWork[Any]],
         worker: str,
         *,
         changed: Callable[[str], None],
@@ -113,7 +113,7 @@ class Runner:
     async def _work(self, job: JobRecord) -> Outcome:
         family = self._families[job.family]
         try:
-            request = family.request.model_validate_json(job.request)
+            request = family.family.request.model_validate_json(job.request)
             run = LiveRun(self._database, self._store, job, self._changed)
             return JobState.DONE, dumps(dict(await family.work(request, run))), None
         except JobStopped as stopped:

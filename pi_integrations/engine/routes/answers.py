@@ -7,6 +7,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from pi_integrations.models.wire import SHOULD_RETRY_HEADER
+
 __all__ = ["error_response", "json_response"]
 
 
@@ -26,5 +28,5 @@ def error_response(status: int, detail: Any, *, retryable: bool) -> Response:
     """`{"detail": …}`, marked `x-should-retry: false` when the same request would fail again."""
     response = json_response({"detail": detail}, status=status)
     if not retryable:
-        response.headers["x-should-retry"] = "false"
+        response.headers[SHOULD_RETRY_HEADER] = "false"
     return response

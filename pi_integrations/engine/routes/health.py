@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from pi_integrations.engine.judges import Judge
 from pi_integrations.engine.routes.answers import json_response
+from pi_integrations.models.wire import HEALTH_PATH
 
 __all__ = ["health_routes"]
 
@@ -15,8 +16,8 @@ def health_routes(judge: Judge) -> APIRouter:
     """The health route; needs no key."""
     router = APIRouter(tags=["health"])
 
-    @router.head("/healthz", response_model=None, include_in_schema=False)
-    @router.get("/healthz", response_model=None)
+    @router.head(HEALTH_PATH, response_model=None, include_in_schema=False)
+    @router.get(HEALTH_PATH, response_model=None)
     async def healthz() -> Response:
         """200 while the engine takes requests."""
         return json_response({"status": "ok", "judge": judge.fingerprint})

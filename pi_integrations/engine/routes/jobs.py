@@ -14,20 +14,23 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response, StreamingResponse
 
 from pi_integrations.engine.jobs.engine import JobEngine, KeyConflict
-from pi_integrations.engine.jobs.family import JobFamily
+from pi_integrations.engine.jobs.family import FamilyWork
 from pi_integrations.engine.jobs.records import JobRecord, JobView
 from pi_integrations.engine.routes.answers import error_response, json_response
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models.jobs import JobState
-from pi_integrations.models.lines import encode_json, encode_text
 from pi_integrations.models.problems import describe
+from pi_integrations.models.wire import (
+    IDEMPOTENCY_HEADER,
+    MAX_IDEMPOTENCY_KEY,
+    RETRY_AFTER_HEADER,
+    STREAM_START_HEADER,
+)
 
 __all__ = ["job_routes"]
 
-_KEY_CHARACTERS = 255
 
-
-def job_routes(engine: JobEngine, families: Sequence[JobFamily[Any]]) -> APIRouter:
+def job_routes(engine: JobEngine, families: Sequence[FamilyWork[Any]]) -> APIRouter:
     """Start, list, get, cancel and follow, for each family."""
     router = APIRouter()
     for family in families:
@@ -35,11 +38,11 @@ def job_routes(engine: JobEngine, families: Sequence[JobFamily[Any]]) -> APIRout
     return router
 
 
-def _add(router: APIRouter, handlers: _Family, family: JobFamily[Any]) -> None:
+def _add(router: APIRouter, handlers: _Family, family: FamilyWork[Any]) -> None:
     path = family.path
-    told: dict[int | str, dict[str, Any]] = {200: {"model": family.status}}
+    told: dict[int | str, dict[str, Any]] = {200: {"model": family.family.status}}
     tags: list[Any] = [path.strip("/").split("/")[0]]
-    body = {"$ref": f"#/components/schemas/{family.request.__name__}"}
+    body = {"$ref": f"#/components/schemas/{family.family.request.__name__}"}
     started = {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
     add = router.add_api_route
     add(path, handlers.start, methods=["POST"], tags=tags, response_model=None, responses=told, openapi_extra=started)
@@ -47,25 +50,25 @@ def _add(router: APIRouter, handlers: _Family, family: JobFamily[Any]) -> None:
     add(path + "/{job_id}", handlers.get, methods=["GET"], tags=tags, response_model=None, responses=told)
     add(path + "/{job_id}", handlers.cancel, methods=["DELETE"], tags=tags, response_model=None)
     add(path + "/{job_id}/messages", handlers.messages, methods=["GET"], tags=tags, response_model=None)
-    if family.data is not None:
+    if family.family.item is not None:
         add(path + "/{job_id}/data", handlers.data, methods=["GET"], tags=tags, response_model=None)
 
 
 class _Family:
     """The handlers of one family's routes."""
 
-    def __init__(self, engine: JobEngine, family: JobFamily[Any]) -> None:
+    def __init__(self, engine: JobEngine, family: FamilyWork[Any]) -> None:
         self._engine = engine
         self._family = family
 
     async def start(self, request: Request) -> Response:
         """Starts a job, and answers at once; the same `Idempotency-Key` and body answer the same job."""
-        key = request.headers.get("idempotency-key")
-        if key is not None and not (key.isprintable() and 0 < len(key) <= _KEY_CHARACTERS):
-            message = f"has {len(key)} characters; send 1 to {_KEY_CHARACTERS} printable ones"
-            return _invalid(["header", "idempotency-key"], message)
+        key = request.headers.get(IDEMPOTENCY_HEADER)
+        if key is not None and not (key.isprintable() and 0 < len(key) <= MAX_IDEMPOTENCY_KEY):
+            message = f"has {len(key)} characters; send 1 to {MAX_IDEMPOTENCY_KEY} printable ones"
+            return _invalid(["header", IDEMPOTENCY_HEADER], message)
         try:
-            body: BaseModel = self._family.request.model_validate_json(await request.body())
+            body: BaseModel = self._family.family.request.model_validate_json(await request.body())
         except ValidationError as error:
             return error_response(422, describe(error, prefix=["body"]), retryable=False)
         try:
@@ -125,7 +128,7 @@ class _Family:
 
         async def follow(job: JobRecord) -> Response:
             chunks = self._chunks(job.job_id, stream, int(asked))
-            headers = {"x-pi-stream-start": asked, "cache-control": "no-store", "x-accel-buffering": "no"}
+            headers = {STREAM_START_HEADER: asked, "cache-control": "no-store", "x-accel-buffering": "no"}
             return StreamingResponse(chunks, media_type="text/plain; charset=utf-8", headers=headers)
 
         return await self._with_job(request, job_id, follow)
@@ -134,7 +137,7 @@ class _Family:
         async with aclosing(self._engine.follow(job_id, stream, start)) as chunks:
             async for lines in chunks:
                 if stream == "data":
-                    lines = [_data_line(line, self._family) for line in lines]
+                    lines = [self._family.family.encode_item(line) for line in lines]
                 yield "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
 
     async def _with_job(self, request: Request, job_id: str, answer: Any) -> Response:
@@ -165,15 +168,11 @@ class _Family:
             "detailed_status": view.messages,
             "created": job.created,
         }
-        if self._family.data is not None:
+        if self._family.family.item is not None:
             status["data"] = None if view.rows is None else [loads(row) for row in view.rows]
         if job.error is not None:
             status["error"] = job.error
         return {**status, **(job.progress or {}).get("status", {}), **job.result}
-
-
-def _data_line(line: str, family: JobFamily[Any]) -> str:
-    return encode_json(loads(line)) if family.data == "json" else encode_text(loads(line))
 
 
 def _owner(request: Request) -> str:
@@ -187,5 +186,5 @@ def _invalid(location: list[str], message: str) -> Response:
 
 def _away(asked: str = "") -> Response:
     response = error_response(503, f"the engine's job database does not answer. {asked}Try again", retryable=True)
-    response.headers["retry-after"] = "2"
+    response.headers[RETRY_AFTER_HEADER] = "2"
     return response

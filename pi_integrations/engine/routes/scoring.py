@@ -9,9 +9,10 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from pi_integrations.engine.routes.answers import error_response, json_response
-from pi_integrations.engine.scoring.service import ScoreService, ScoringFailed, UnscoredPolicy
+from pi_integrations.engine.scoring.service import ScoreService, ScoringFailed
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import ScoreRequest, ScoreResult, describe
+from pi_integrations.models.wire import SCORE_PATH, UNSCORED_HEADER, UnscoredPolicy
 
 __all__ = ["scoring_routes"]
 
@@ -22,9 +23,9 @@ def scoring_routes(service: ScoreService, default_policy: UnscoredPolicy) -> API
 
     async def score(request: Request) -> Response:
         """Scores one exchange against a scoring spec of either generation."""
-        policy = request.headers.get("x-pi-unscored", default_policy)
+        policy = request.headers.get(UNSCORED_HEADER, default_policy)
         if policy not in ("error", "partial"):
-            return _invalid(["header", "x-pi-unscored"], f"is {policy!r}; send error or partial")
+            return _invalid(["header", UNSCORED_HEADER], f"is {policy!r}; send error or partial")
         try:
             body = ScoreRequest.model_validate_json(await request.body())
         except ValidationError as error:
@@ -39,7 +40,7 @@ def scoring_routes(service: ScoreService, default_policy: UnscoredPolicy) -> API
 
     # The body is read by hand, so its schema is told by hand; `describe_bodies` puts it among the components.
     router.add_api_route(
-        "/scoring_system/score",
+        SCORE_PATH,
         score,
         methods=["POST"],
         response_model=None,

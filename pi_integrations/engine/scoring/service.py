@@ -17,10 +17,10 @@ from pi_integrations.engine.scoring.rubric import Leaf, Rubric, compile_rubric
 from pi_integrations.engine.scoring.verdict_cache import VerdictCache
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import AggregationMethod, ScoreRequest, ScoringSpec, ScoringType, Usage
+from pi_integrations.models.wire import UNSCORED_HEADER, UnscoredPolicy
 
-__all__ = ["CodeScorer", "CustomScorer", "ScoreService", "ScoringFailed", "UnscoredPolicy"]
+__all__ = ["CodeScorer", "CustomScorer", "ScoreService", "ScoringFailed"]
 
-UnscoredPolicy = Literal["error", "partial"]
 logger = logging.getLogger(__name__)
 
 
@@ -98,7 +98,7 @@ class ScoreService:
         leaves = rubric.leaves
         outcomes = await self._outcomes(leaves, Exchange(request.llm_input, request.llm_output), request.kwargs or {})
         if policy == "error":
-            hint = "Mend it, or send the header x-pi-unscored: partial to leave unscored questions out of the total"
+            hint = f"Fix it, or send the header {UNSCORED_HEADER}: partial to leave unscored questions out of the total"
             _refuse_unscored(leaves, outcomes, hint)
         return self._body(rubric, leaves, outcomes)
 

@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
 from pi_integrations.engine.chat_models.prices import checked_prices
-from pi_integrations.engine.jobs.family import JobFamily, JobStopped, Run
+from pi_integrations.engine.jobs.family import FamilyWork, JobStopped, Run
 from pi_integrations.engine.scoring.service import ScoreService
 from pi_integrations.engine.synthesis.asking import Generator
 from pi_integrations.engine.synthesis.embedding import Embedder
@@ -18,14 +18,8 @@ from pi_integrations.engine.synthesis.items import brief_of
 from pi_integrations.engine.synthesis.kept import Kept, Likeness
 from pi_integrations.engine.synthesis.patience import Patience
 from pi_integrations.errors import PiUsageError
-from pi_integrations.models.data import (
-    GENERATE_INPUTS,
-    GENERATE_PAIRS,
-    GenerateInputsRequest,
-    GeneratePairsRequest,
-    SyntheticDataStatus,
-    SyntheticInputsStatus,
-)
+from pi_integrations.models.data import GenerateInputsRequest, GeneratePairsRequest
+from pi_integrations.models.families import GENERATE_INPUTS, GENERATE_PAIRS
 
 __all__ = ["synthesis_families"]
 
@@ -49,7 +43,7 @@ def synthesis_families(
     barren_batches: int = 20,
     similarity: float = 0.7,
     cosine: float = 0.95,
-) -> list[JobFamily[Any]]:
+) -> list[FamilyWork[Any]]:
     """The families of `/data/generate_input_response_pairs` and `/data/generate`.
 
     Args:
@@ -85,7 +79,7 @@ def synthesis_families(
     return _families(tools)
 
 
-def _families(tools: Tools) -> list[JobFamily[Any]]:
+def _families(tools: Tools) -> list[FamilyWork[Any]]:
     def check(request: _Request) -> None:
         _check_request(request, tools)
 
@@ -97,22 +91,8 @@ def _families(tools: Tools) -> list[JobFamily[Any]]:
         except PiUsageError as error:
             raise JobStopped(str(error)) from None
 
-    pairs: JobFamily[GeneratePairsRequest] = JobFamily(
-        path=GENERATE_PAIRS,
-        request=GeneratePairsRequest,
-        status=SyntheticDataStatus,
-        work=work,
-        data="json",
-        check=check,
-    )
-    inputs: JobFamily[GenerateInputsRequest] = JobFamily(
-        path=GENERATE_INPUTS,
-        request=GenerateInputsRequest,
-        status=SyntheticInputsStatus,
-        work=work,
-        data="text",
-        check=check,
-    )
+    pairs: FamilyWork[GeneratePairsRequest] = FamilyWork(GENERATE_PAIRS, work, check=check)
+    inputs: FamilyWork[GenerateInputsRequest] = FamilyWork(GENERATE_INPUTS, work, check=check)
     return [pairs, inputs]
 
 

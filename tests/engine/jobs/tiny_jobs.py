@@ -15,11 +15,12 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
 from pi_integrations.engine.gate import Gate
-from pi_integrations.engine.jobs import JobFamily, JobSettings, JobStopped, Run
+from pi_integrations.engine.jobs import FamilyWork, JobSettings, JobStopped, Run
 from pi_integrations.engine.jobs.engine import JobEngine
 from pi_integrations.engine.routes.jobs import job_routes
 from pi_integrations.engine.settings import EngineSettings
 from pi_integrations.models import JobStatus
+from pi_integrations.models.families import JobFamily
 
 COUNT = "/test/count"
 TEXTS = "/test/texts"
@@ -41,6 +42,10 @@ class CountRequest(BaseModel):
     webhook_url: str | None = None
 
 
+def _family(path: str, item: type[Any]) -> JobFamily[CountRequest, JobStatus, Any]:
+    return JobFamily(path, path.rpartition("/")[2], CountRequest, JobStatus, item)
+
+
 @dataclass
 class Tiny:
     """The families, and what their work did in this process."""
@@ -50,13 +55,13 @@ class Tiny:
     most_at_work: int = 0
     concurrency: int = 4
 
-    def families(self) -> list[JobFamily[Any]]:
+    def families(self) -> list[FamilyWork[Any]]:
         """Counting jobs, jobs of texts, jobs of two calls, and jobs that this process cannot do."""
         return [
-            JobFamily(COUNT, CountRequest, JobStatus, self._count, "json", concurrency=self.concurrency),
-            JobFamily(TEXTS, CountRequest, JobStatus, self._texts, "text"),
-            JobFamily(TWO_CALLS, CountRequest, JobStatus, self._two_calls, "json"),
-            JobFamily(ELSEWHERE, CountRequest, JobStatus, self._texts, "text", missing="no model here; give one"),
+            FamilyWork(_family(COUNT, int), self._count, concurrency=self.concurrency),
+            FamilyWork(_family(TEXTS, str), self._texts),
+            FamilyWork(_family(TWO_CALLS, int), self._two_calls),
+            FamilyWork(_family(ELSEWHERE, str), self._texts, missing="no model here; give one"),
         ]
 
     async def _count(self, request: CountRequest, run: Run) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from pi_integrations.engine.jobs.family import JobFamily
+from pi_integrations.engine.jobs.family import FamilyWork
 from pi_integrations.engine.synthesis.families import synthesis_families
 
 
@@ -79,25 +79,26 @@ class Life:
         await asyncio.sleep(0)
 
 
-def pairs_family(model: BaseChatModel, **given: Any) -> JobFamily[Any]:
+def pairs_family(model: BaseChatModel, **given: Any) -> FamilyWork[Any]:
     """The family of pairs, with waits of milliseconds."""
     return synthesis_families(model, given.pop("service", None), **{"first_wait": 0.001, **given})[0]
 
 
-def inputs_family(model: BaseChatModel, **given: Any) -> JobFamily[Any]:
+def inputs_family(model: BaseChatModel, **given: Any) -> FamilyWork[Any]:
     """The family of inputs, with waits of milliseconds."""
     return synthesis_families(model, given.pop("service", None), **{"first_wait": 0.001, **given})[1]
 
 
-def request_for(family: JobFamily[Any], count: int, **body: Any) -> Any:
+def request_for(family: FamilyWork[Any], count: int, **body: Any) -> Any:
     """A checked request for `count` items."""
-    noun = "pairs" if family.data == "json" else "inputs"
-    request = family.request.model_validate({f"num_{noun}_to_generate": count, "seeds": [], **body})
+    request = family.family.request.model_validate(
+        {f"num_{family.family.kind}_to_generate": count, "seeds": [], **body}
+    )
     family.check(request)
     return request
 
 
-async def live(family: JobFamily[Any], request: Any, life: Life) -> Mapping[str, Any] | None:
+async def live(family: FamilyWork[Any], request: Any, life: Life) -> Mapping[str, Any] | None:
     """The result of a life; None when it died."""
     work = asyncio.ensure_future(family.work(request, life))
     death = asyncio.ensure_future(life.dead.wait())
@@ -110,7 +111,7 @@ async def live(family: JobFamily[Any], request: Any, life: Life) -> Mapping[str,
         await asyncio.gather(work, death, return_exceptions=True)
 
 
-async def run_job(family: JobFamily[Any], count: int, **body: Any) -> tuple[Mapping[str, Any], Journal]:
+async def run_job(family: FamilyWork[Any], count: int, **body: Any) -> tuple[Mapping[str, Any], Journal]:
     """Runs a job in one life."""
     journal = Journal()
     result = await live(family, request_for(family, count, **body), Life(journal))
