@@ -11,7 +11,7 @@ from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.resources import SpecLike
 from pi_integrations.client.rubric import as_async, request_template
 from pi_integrations.langchain.exchange import Exchange
-from pi_integrations.models import AggregationMethod, DimensionSpec, ScoreResult
+from pi_integrations.models import AggregationMethod, ScoreResult, outline
 from pi_integrations.models.wire import UnscoredPolicy, checked_policy
 
 __all__ = ["Scoring"]
@@ -62,13 +62,7 @@ class Scoring:
     @property
     def weights(self) -> dict[str, float]:
         """Weight of each question by its key, which is `dimension / sub-dimension` for a dimension spec."""
-        if not isinstance(self.spec, DimensionSpec):
-            return {question.key: question.weight for question in self.spec}
-        return {
-            f"{group.label} / {leaf.label}": leaf.weight
-            for group in self.spec.dimensions
-            for leaf in group.sub_dimensions
-        }
+        return {question.key: question.weight for question in outline(self.spec)}
 
     async def ascore(self, exchange: Exchange) -> ScoreResult:
         """The scores of `exchange`; raises what `scoring_system.score` raises."""

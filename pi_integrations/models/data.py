@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pi_integrations.models.jobs import JobStatus
-from pi_integrations.models.scores import ScoreResult
+from pi_integrations.models.scoring import ScoreResult
 from pi_integrations.models.specs import ScoringSpec
 from pi_integrations.models.wire import MAX_GENERATED_ITEMS
 
