@@ -12,14 +12,29 @@ import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pi_integrations.errors import PiUsageError
 
-__all__ = ["LoopThread", "loop_thread"]
+__all__ = ["LoopThread", "NotCopied", "abandon", "loop_thread"]
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+
+class NotCopied:
+    """An object with locks, threads or connections: a copy of whatever holds it holds the same one.
+
+    Frameworks copy their components, and locks cannot be copied.
+    """
+
+    def __copy__(self) -> Self:
+        """The object itself."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """The object itself."""
+        return self
 
 
 class LoopThread:

@@ -23,7 +23,7 @@ from pi_integrations import (
     PiUsageError,
     RetryPolicy,
 )
-from pi_integrations.client.resources import GenerateInputResponsePairs
+from pi_integrations.client import GenerateInputResponsePairs
 from pi_integrations.models import InputResponsePair, JobState, ScoreResult
 
 QUICK = RetryPolicy(attempts=4, initial=0.005, maximum=0.02, total=5)
