@@ -159,6 +159,8 @@ class FollowedLines:
 class _Connection:
     """New lines of one opened `stream`; a service that always begins at line 0 has the known ones skipped.
 
+    Lines end at line feeds alone: a text may hold every other line separator.
+
     Attributes:
         after_end: Whether the job was known to have ended before the stream was opened.
         fruitful: Whether it has brought a new line.
@@ -174,9 +176,11 @@ class _Connection:
         self.after_end = after_end
         self.fruitful = False
         self.framed = stream.framed
+        self._request = request
         self._opened = time.monotonic()
         self._to_skip = start - _first_line(stream.headers, request, start)
-        self._splitter = _LineSplitter(request)
+        self._begun: list[bytes] = []
+        self._size = 0
 
     async def read(self) -> list[bytes] | None:
         """The new lines in what has arrived, maybe none; None at the end of a complete body.
@@ -188,7 +192,7 @@ class _Connection:
         chunk = await self.stream.read()
         if not chunk:
             return None
-        lines = self._splitter.feed(chunk)
+        lines = self._split(chunk)
         skipped = min(self._to_skip, len(lines))
         self._to_skip -= skipped
         self.fruitful = self.fruitful or skipped < len(lines)
@@ -197,43 +201,24 @@ class _Connection:
     @property
     def rest(self) -> bytes:
         """What came after the last line feed, if it is new."""
-        return b"" if self._to_skip else self._splitter.rest
+        return b"" if self._to_skip else b"".join(self._begun)
 
     @property
     def age(self) -> float:
         """Seconds since it was opened."""
         return time.monotonic() - self._opened
 
-
-class _LineSplitter:
-    """Splits at line feeds alone; a text may hold every other line separator."""
-
-    def __init__(self, request: str) -> None:
-        self._request = request
-        self._begun: list[bytes] = []
-        self._size = 0
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that `chunk` completes, without their line feeds."""
-        if b"\n" not in chunk:
-            self._keep(chunk)
-            return []
+    def _split(self, chunk: bytes) -> list[bytes]:
         first, *more = chunk.split(b"\n")
-        whole = b"".join([*self._begun, first])
-        self._begun, self._size = [], 0
-        self._keep(more.pop())
-        return [whole, *more]
-
-    @property
-    def rest(self) -> bytes:
-        """What came after the last line feed."""
-        return b"".join(self._begun)
-
-    def _keep(self, piece: bytes) -> None:
-        self._begun.append(piece)
-        self._size += len(piece)
+        self._begun.append(first)
+        self._size += len(first)
         if self._size > _LONGEST_LINE:
             raise PiResponseError(f"{self._request} sends a line without an end: over 64 MiB so far.")
+        if not more:
+            return []
+        lines = [b"".join(self._begun), *more[:-1]]
+        self._begun, self._size = [more[-1]], len(more[-1])
+        return lines
 
 
 def _refuse_web_page(headers: Mapping[str, str], request: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Generic, Self, TypeVar
 
 from pydantic import ValidationError
@@ -12,7 +12,7 @@ from pi_integrations.client.followed_lines import FollowedLines
 from pi_integrations.errors import PiError, PiResponseError, PiUsageError
 from pi_integrations.models import describe, render
 
-__all__ = ["Batches", "JobStream"]
+__all__ = ["JobStream"]
 
 T = TypeVar("T")
 
@@ -23,8 +23,10 @@ class JobStream(Generic[T]):
     Dropping it closes its connection, and `aclose` does so at once. A wait for an item may be cancelled, by
     `asyncio.wait_for` for instance, and begun again: nothing is lost.
 
-    Attributes:
-        batches: The same stream as lists of what arrived together; read one of the two.
+    Args:
+        lines: The stream's lines.
+        decode: Makes an item of a line.
+        keep_blank: Whether an empty line is an item.
 
     Example:
         ```python
@@ -35,38 +37,11 @@ class JobStream(Generic[T]):
         ```
     """
 
-    def __init__(self, batches: Batches[T]) -> None:
-        self.batches = batches
-        self._arrived: Iterator[T] = iter(())
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> T:
-        for item in self._arrived:
-            return item
-        self._arrived = iter(await anext(self.batches))
-        return next(self._arrived)
-
-    async def aclose(self) -> None:
-        """Ends the stream, and closes its connection."""
-        self._arrived = iter(())
-        await self.batches.aclose()
-
-
-class Batches(Generic[T]):
-    """An async iterator over lists of items that arrived together.
-
-    Args:
-        lines: The stream's lines.
-        decode: Makes an item of a line.
-        keep_blank: Whether an empty line is an item.
-    """
-
     def __init__(self, lines: FollowedLines, decode: Callable[[bytes], T], *, keep_blank: bool) -> None:
         self._lines = lines
         self._decode = decode
         self._keep_blank = keep_blank
+        self._arrived: Iterator[T] = iter(())
         self._reading = False
         self._over = False
         self._unreadable: PiResponseError | None = None
@@ -74,13 +49,36 @@ class Batches(Generic[T]):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> list[T]:
+    async def __anext__(self) -> T:
+        for item in self._arrived:
+            return item
+        self._arrived = iter(await self._batch())
+        return next(self._arrived)
+
+    async def batches(self) -> AsyncGenerator[list[T], None]:
+        """The rest of the stream, as lists of items that arrived together."""
+        try:
+            while True:
+                yield await self._batch()
+        except StopAsyncIteration:
+            return
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Ends the stream, and closes its connection."""
+        self._check_idle()
+        self._arrived = iter(())
+        self._over = True
+        await self._lines.aclose()
+
+    async def _batch(self) -> list[T]:
         self._check_idle()
         if self._over:
             raise StopAsyncIteration
         self._reading = True
         try:
-            return await self._next()
+            return await self._next_items()
         except asyncio.CancelledError:
             # What was on its way is lost with the wait for it; the next step requests it again.
             self._lines.drop()
@@ -92,13 +90,7 @@ class Batches(Generic[T]):
         finally:
             self._reading = False
 
-    async def aclose(self) -> None:
-        """Ends it, and closes its connection."""
-        self._check_idle()
-        self._over = True
-        await self._lines.aclose()
-
-    async def _next(self) -> list[T]:
+    async def _next_items(self) -> list[T]:
         while self._unreadable is None and (lines := await self._lines.next()) is not None:
             if items := self._decoded(lines):
                 return items

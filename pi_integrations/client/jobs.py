@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from pi_integrations.client.calls import Calls, JsonReader, Outgoing, json_body
 from pi_integrations.client.followed_lines import FollowedLines, JobSnapshot, Patience, take_snapshot
-from pi_integrations.client.job_streams import Batches, JobStream
+from pi_integrations.client.job_streams import JobStream
 from pi_integrations.errors import PiJobFailed, PiUsageError
 from pi_integrations.models import JobState, JobStatus, describe, render
 from pi_integrations.models.families import JobFamily
@@ -112,7 +112,7 @@ class JobResource(Generic[RequestT, StatusT, ItemT]):
         if not isinstance(start, int) or start < 0:
             raise PiUsageError(f"start is {start!r}; it counts the lines to leave out, so a whole number ≥ 0")
         lines = FollowedLines(self._calls, self._path(job_id), kind, _HINTS, start)
-        return JobStream(Batches(lines, decode, keep_blank=kind == "messages"))
+        return JobStream(lines, decode, keep_blank=kind == "messages")
 
     def _patience(self) -> Patience:
         return Patience(self._calls.settings.retry)
@@ -211,7 +211,7 @@ class Job(Generic[StatusT, ItemT]):
     async def _final_status(self) -> StatusT:
         snapshot = await self.snapshot()
         if not snapshot.state.final:
-            async for _ in self.messages(snapshot.lines("messages") or 0).batches:
+            async for _ in self.messages(snapshot.lines("messages") or 0).batches():
                 pass
         patience = self._resource._patience()
         # Some services write the last message before the state.

@@ -230,7 +230,7 @@ class SyncJob(Generic[StatusT, ItemT]):
 
 def _each(stream: JobStream[R]) -> Iterator[R]:
     # One step of the background loop brings all that has arrived, so that an item does not cost a change of threads.
-    for batch in WaitedStream(stream.batches):
+    for batch in WaitedStream(stream.batches()):
         yield from batch
 
 
