@@ -36,8 +36,13 @@ _making_a_client = threading.Lock()
 class AsyncPiClient(NotCopied):
     """A client of the Pi API.
 
-    Use it as `async with AsyncPiClient() as client:` to keep connections on your own loop, or make one and call it from
-    any loop and any thread: it then works on a background loop of its own. `aclose` when done.
+    `async with AsyncPiClient() as client:` keeps its connections on your own loop. Without `async with`, one client may
+    be called from any loop and any thread; its requests then run on a background loop. `aclose` it when done.
+
+    Attributes:
+        scoring_system: Scores for exchanges.
+        data: The jobs that make data.
+        job_resources: The resource of every registered family of jobs, by its kind, such as `pairs`.
 
     Args:
         api_key: Key of the service; default `WITHPI_API_KEY`.

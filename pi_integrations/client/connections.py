@@ -108,7 +108,7 @@ class Connections:
 
 
 class _State:
-    """What belongs to this process; a forked child makes its own."""
+    """The channels of this process; a forked child makes its own."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -124,7 +124,7 @@ async def _close_shared(state: _State) -> None:
 
 
 def _close_in_background(state: _State) -> None:
-    """Closes what a client that was never closed left open: when it is collected, or at exit."""
+    """Closes the channel of a client that nobody closed: when it is collected, or at exit."""
     if state.shared is None or state.pid != os.getpid():
         return
     thread = loop_thread()
@@ -138,16 +138,11 @@ def _close_in_background(state: _State) -> None:
 
 
 class OpenStream:
-    """A handle on a `ByteStream` of the event loop `loop`; closed when it is collected, if nobody closed it."""
+    """A `ByteStream` opened on the event loop `loop`, to be read and closed from any; closed when it is collected."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._held = _Held(loop)
         weakref.finalize(self, _close_later, self._held).atexit = False
-
-    @property
-    def status(self) -> int:
-        """The answer's HTTP status."""
-        return self._stream.status
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -181,7 +176,7 @@ class OpenStream:
         return await self._hop(self._held.read())
 
     async def aclose(self) -> None:
-        """Closes it; waited for where that can be."""
+        """Closes it; waits for that on its own loop alone."""
         if self._held.pid == os.getpid() and asyncio.get_running_loop() is self._held.loop:
             await self._held.close()
         else:
@@ -202,7 +197,7 @@ class OpenStream:
 
 
 class _Held:
-    """What a handle holds, without the handle: its finalizer has only this."""
+    """The state of an `OpenStream`, apart from it, for its finalizer."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -244,7 +239,7 @@ class _Held:
 
 
 def _close_later(held: _Held) -> None:
-    """Closes from any thread, on the stream's own loop. In a forked child it is the parent's, and left alone."""
+    """Closes on the stream's own loop, from any thread. In a forked child it is left to the parent."""
     if held.pid != os.getpid():
         abandon(held)
         return

@@ -41,7 +41,7 @@ class Data:
 
     @property
     def families(self) -> tuple[JobResource[Any, Any, Any], ...]:
-        """The resources here."""
+        """The resources of these families."""
         return (self.generate_input_response_pairs, self.generate)
 
 
@@ -81,13 +81,10 @@ class GenerateInputResponsePairs(JobResource[GeneratePairsRequest, SyntheticData
             min_score: Lowest total score a pair may have, 0 to 1; needs `scoring_spec`.
             max_cost_usd: The job stops before its model costs more, in US dollars.
             webhook_url: Notified when the job ends, if the engine's operator allows that host.
-            idempotency_key: The same key and arguments give the same job, whoever starts it; default a new key.
+            idempotency_key: The same key and arguments give the same job; default a new key.
 
         Raises:
-            PiUsageError: the arguments are wrong; the message names index and field, and nothing was sent.
-            PiStatusError: the service refused, retries included; 409 when the key started another job.
-            PiConnectionError: no whole answer came, retries included. The job may have been started: try again with
-                the same `idempotency_key`.
+            PiError: see `JobResource.start_job`; a wrong argument is named by field and index.
         """
         fields = dict(locals())  # the arguments, which have the names of the wire
         del fields["self"], fields["idempotency_key"]
@@ -124,13 +121,10 @@ class GenerateInputs(JobResource[GenerateInputsRequest, SyntheticInputsStatus, s
             run_parallel_batches: Whether several batches are made at a time; default no.
             max_cost_usd: The job stops before its model costs more, in US dollars.
             webhook_url: Notified when the job ends, if the engine's operator allows that host.
-            idempotency_key: The same key and arguments give the same job, whoever starts it; default a new key.
+            idempotency_key: The same key and arguments give the same job; default a new key.
 
         Raises:
-            PiUsageError: the arguments are wrong; the message names index and field, and nothing was sent.
-            PiStatusError: the service refused, retries included; 409 when the key started another job.
-            PiConnectionError: no whole answer came, retries included. The job may have been started: try again with
-                the same `idempotency_key`.
+            PiError: see `JobResource.start_job`; a wrong argument is named by field and index.
         """
         fields = dict(locals())  # the arguments, which have the names of the wire
         del fields["self"], fields["idempotency_key"]

@@ -18,9 +18,9 @@ from pi_integrations.errors import PiConnectionError
 __all__ = ["InProcessChannel"]
 
 Message = MutableMapping[str, Any]
-# Sent and not yet read; an app that sends more waits.
+# Sent by the app and not read yet; an app with more to send waits.
 _UNREAD_BYTES = 64 * 1024
-# For an app to end a stream by itself after its reader has left.
+# For an app to end a stream by itself after a disconnect.
 _LEAVE_SECONDS = 1.0
 
 
@@ -75,14 +75,14 @@ class InProcessChannel:
         return self._app
 
     async def aclose(self) -> None:
-        """Ends what streams, and then the app's lifespan."""
+        """Ends the open streams, then the app's lifespan."""
         self._app = None
         await asyncio.gather(*(stream.end() for stream in list(self._streams)))
         await self._lifespan.aclose()
 
 
 class _Call:
-    """One request's side of the ASGI conversation."""
+    """The client's side of one request that is answered whole."""
 
     def __init__(self, body: bytes) -> None:
         self._body: bytes | None = body
@@ -113,11 +113,11 @@ class _Stream:
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self.framed = True
-        self._asked = f"{method} {path}"
+        self._request = f"{method} {path}"
         self._timeout = timeout
         self._unread: list[bytes] = []
         self._size = 0
-        self._asks = True
+        self._body_is_due = True
         self._complete = False
         self._failure: Exception | None = None
         self._left = asyncio.Event()
@@ -135,7 +135,7 @@ class _Stream:
         self._task = asyncio.create_task(self._run(app, scope))
         try:
             while not self.status:
-                await self._hear()
+                await self._next_event()
         except BaseException:
             await self.aclose()
             raise
@@ -143,7 +143,7 @@ class _Stream:
     async def read(self) -> bytes:
         """See `ByteStream.read`."""
         while not self._unread and not self._complete:
-            await self._hear()
+            await self._next_event()
         found = b"".join(self._unread)
         self._unread.clear()
         self._size = 0
@@ -151,14 +151,14 @@ class _Stream:
         return found
 
     async def aclose(self) -> None:
-        """Tells the app that its reader has left; one that goes on regardless is cancelled after a second."""
+        """Sends the app a disconnect; an app that continues regardless is cancelled after a second."""
         self._left.set()
         self._room.set()
         if self._task is not None and not (self._task.done() or self._complete):
             asyncio.get_running_loop().call_later(_LEAVE_SECONDS, self._task.cancel)
 
     async def end(self) -> None:
-        """`aclose`, and waits until the app is done with it."""
+        """`aclose`, and waits until the app has returned."""
         await self.aclose()
         if self._task is not None:
             await asyncio.wait([self._task])
@@ -173,8 +173,8 @@ class _Stream:
             self._news.set()
 
     async def _receive(self) -> Message:
-        if self._asks:
-            self._asks = False
+        if self._body_is_due:
+            self._body_is_due = False
             return {"type": "http.request", "body": b"", "more_body": False}
         await self._left.wait()
         return {"type": "http.disconnect"}
@@ -197,8 +197,8 @@ class _Stream:
             self._room.clear()
             await self._room.wait()
 
-    async def _hear(self) -> None:
-        """Waits for something new from the app."""
+    async def _next_event(self) -> None:
+        """Waits until the app has sent something, or has ended."""
         if self._left.is_set():
             raise self._cut_off()
         self._news.clear()
@@ -207,15 +207,15 @@ class _Stream:
                 await self._news.wait()
         except TimeoutError:
             raise PiConnectionError(
-                f"{self._asked} heard nothing from the in-process engine for {self._timeout:.3g} s."
+                f"{self._request} heard nothing from the in-process engine for {self._timeout:.3g} s."
                 " Raise timeout= if it needs longer."
             ) from None
 
     def _cut_off(self) -> PiConnectionError:
         if self._failure is None:
-            return PiConnectionError(f"{self._asked}: the in-process engine ended its answer in the middle.")
+            return PiConnectionError(f"{self._request}: the in-process engine ended its answer in the middle.")
         error = PiConnectionError(
-            f"{self._asked} made the in-process engine fail: {type(self._failure).__name__}: {self._failure}"
+            f"{self._request} made the in-process engine fail: {type(self._failure).__name__}: {self._failure}"
         )
         error.__cause__ = self._failure
         return error

@@ -43,6 +43,7 @@ class JobResource(Generic[RequestT, StatusT, ItemT]):
 
     def __init__(self, calls: Calls, family: JobFamily[RequestT, StatusT, ItemT]) -> None:
         self.family = family
+        self.retry = calls.settings.retry
         self._calls = calls
         status = family.status
         self._read_status = JsonReader[StatusT](status, "a job status")
@@ -105,17 +106,11 @@ class JobResource(Generic[RequestT, StatusT, ItemT]):
         request = Outgoing("GET", self._path(job_id), hints=_HINTS, patient=patient)
         return await self._calls.run(request, self._read_status)
 
-    async def _snapshot(self, job_id: str) -> JobSnapshot:
-        return await take_snapshot(self._calls, self._path(job_id), _HINTS)
-
     def _stream(self, job_id: str, kind: str, start: int, decode: Callable[[bytes], T]) -> JobStream[T]:
         if not isinstance(start, int) or start < 0:
             raise PiUsageError(f"start is {start!r}; it counts the lines to leave out, so a whole number ≥ 0")
         lines = FollowedLines(self._calls, self._path(job_id), kind, _HINTS, start)
         return JobStream(lines, decode, keep_blank=kind == "messages")
-
-    def _patience(self) -> Patience:
-        return Patience(self._calls.settings.retry)
 
 
 class Job(Generic[StatusT, ItemT]):
@@ -143,19 +138,15 @@ class Job(Generic[StatusT, ItemT]):
         return f"{type(self).__name__}({self._resource.family.path!r}, {self.job_id!r})"
 
     async def status(self) -> StatusT:
-        """The job's status, with its items so far.
-
-        Raises:
-            PiStatusError: 404 when there is no such job, or it is another key's.
-        """
+        """See `JobResource.retrieve`."""
         return await self._resource.retrieve(self.job_id)
 
     async def snapshot(self) -> JobSnapshot:
         """The job's state, and why it ended, without its items."""
-        return await self._resource._snapshot(self.job_id)
+        return await take_snapshot(self._resource._calls, self._resource._path(self.job_id), _HINTS)
 
     async def cancel(self) -> str:
-        """The service's answer to cancelling the job, which ends within seconds and keeps its items."""
+        """See `JobResource.cancel`."""
         return await self._resource.cancel(self.job_id)
 
     def data(self, start: int = 0) -> JobStream[ItemT]:
@@ -213,7 +204,7 @@ class Job(Generic[StatusT, ItemT]):
         if not snapshot.state.final:
             async for _ in self.messages(snapshot.lines("messages") or 0).batches():
                 pass
-        patience = self._resource._patience()
+        patience = Patience(self._resource.retry)
         # Some services write the last message before the state.
         while not (status := await self._resource._status(self.job_id, patient=True)).state.final:
             await patience.pace()

@@ -94,7 +94,7 @@ class LoopThread:
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    """Runs `loop` for good: whoever raised SystemExit in a task gets it back, and everybody else's calls go on."""
+    """Runs `loop` for good: a SystemExit raised in a task is that task's result, and the other calls continue."""
     while True:
         try:
             loop.run_forever()
@@ -104,8 +104,8 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 
 
 _shared = LoopThread()
-# Loops, pools and sessions that a fork copied into this process: dead here, and never to be finalised here, because
-# their sockets are the parent's too.
+# Loops, pools and sessions that a fork copied into this process; never finalised here, since their sockets are the
+# parent's too.
 _left_behind: list[Any] = []
 
 

@@ -87,10 +87,7 @@ class ScoringSystem:
 
         Args:
             rows: Mappings or objects with `llm_input` and `llm_output`, or pairs of strings.
-            scoring_spec: See `score`.
-            aggregation_method: See `score`.
-            kwargs: See `score`.
-            unscored: See `score`.
+            scoring_spec: See `score`, as for `aggregation_method`, `kwargs` and `unscored`.
             ordered: Whether to keep the order of `rows`, or yield rows as they complete.
             on_progress: Called after each row, on the calling loop.
 
@@ -133,9 +130,8 @@ _read_scores = JsonReader[ScoreResult](ScoreResult, "scores")
 
 
 def _check_generation(request: ScoreRequest, result: ScoreResult) -> None:
-    dimensions = isinstance(request.scoring_spec, DimensionSpec)
-    if not (result.dimension_scores if dimensions else result.question_scores):
-        wanted = "dimension_scores" if dimensions else "question_scores"
+    wanted = "dimension_scores" if isinstance(request.scoring_spec, DimensionSpec) else "question_scores"
+    if not getattr(result, wanted):
         raise PiResponseError(
             f"POST {SCORE_PATH} answered without {wanted}, which this spec asks for."
             " Check that base_url points at a Pi API."
@@ -154,15 +150,8 @@ class SpecScorer:
     """Builds the score requests of one checked spec, and sends them. Every score of this package is made by one.
 
     Args:
-        scoring_spec: A list of questions, or a dimension spec.
+        scoring_spec: See `ScoringSystem.score`, as for `aggregation_method` and `unscored`; all three are attributes.
         client: Sends the requests.
-        aggregation_method: See `ScoringSystem.score`.
-        unscored: See `ScoringSystem.score`.
-
-    Attributes:
-        spec: The spec, checked.
-        aggregation_method: The mean, checked.
-        unscored: The policy, checked.
 
     Raises:
         PiUsageError: naming the argument at fault.
@@ -181,7 +170,7 @@ class SpecScorer:
             self._template = ScoreRequest.model_validate({"llm_input": "", "llm_output": "", **values})
         except ValidationError as error:
             raise PiUsageError(render(describe(error))) from None
-        self.spec = self._template.scoring_spec
+        self.scoring_spec = self._template.scoring_spec
         self.aggregation_method = self._template.aggregation_method
         self.unscored = checked_policy(unscored)
         self._client = client

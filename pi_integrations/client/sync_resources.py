@@ -177,7 +177,7 @@ class SyncData:
 
     @property
     def families(self) -> tuple[SyncJobResource[Any, Any], ...]:
-        """The resources here."""
+        """The resources of these families."""
         return (self.generate_input_response_pairs, self.generate)
 
 

@@ -38,7 +38,7 @@ class Scoring:
         self._scorer = SpecScorer(
             scoring_spec, self._client.scoring, aggregation_method=aggregation_method, unscored=unscored
         )
-        self.spec = self._scorer.spec
+        self.spec = self._scorer.scoring_spec
         self.aggregation_method = self._scorer.aggregation_method
         self.unscored = self._scorer.unscored
 
