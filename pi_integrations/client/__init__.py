@@ -2,6 +2,7 @@
 
 from pi_integrations.client.client import AnyClient, AsyncPiClient, PiClient
 from pi_integrations.client.data import Data, GenerateInputResponsePairs, GenerateInputs
+from pi_integrations.client.followed_lines import JobSnapshot
 from pi_integrations.client.job_streams import JobStream
 from pi_integrations.client.jobs import Job, JobResource
 from pi_integrations.client.limiter import ConcurrencyLimiter, Limiter
@@ -21,6 +22,7 @@ __all__ = [
     "GenerateInputs",
     "Job",
     "JobResource",
+    "JobSnapshot",
     "JobStream",
     "Limiter",
     "MemoryResultCache",

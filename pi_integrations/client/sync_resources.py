@@ -12,6 +12,7 @@ from functools import update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 from pi_integrations.client.data import Data, GenerateInputResponsePairs, GenerateInputs
+from pi_integrations.client.followed_lines import JobSnapshot
 from pi_integrations.client.job_streams import JobStream
 from pi_integrations.client.jobs import Job, JobResource
 from pi_integrations.client.loop_thread import abandon, loop_thread
@@ -210,6 +211,10 @@ class SyncJob(Generic[StatusT, ItemT]):
     def status(self) -> StatusT:
         """See `Job.status`."""
         return loop_thread().run(self._async.status())
+
+    def snapshot(self) -> JobSnapshot:
+        """See `Job.snapshot`."""
+        return loop_thread().run(self._async.snapshot())
 
     def cancel(self) -> str:
         """See `Job.cancel`."""

@@ -30,7 +30,7 @@ class JobState(StrEnum):
 
 
 class JobStatus(BaseModel):
-    """A job as the API tells it. Fields this version does not know are kept in `model_extra`."""
+    """The status of a job of any family. Fields that this version does not know are kept in `model_extra`."""
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
@@ -47,7 +47,7 @@ class JobStatus(BaseModel):
 
 
 def encode_json(value: Any) -> str:
-    """`value` as JSON in one line, whatever splits lines.
+    """`value` as one line of JSON, without any character that a reader might take for a line break.
 
     Example:
         >>> encode_json({"llm_input": "Hi\\n"})

@@ -1,7 +1,7 @@
 """Both generations of the scoring spec.
 
 A flat spec is a list of yes/no questions. A dimension spec groups its questions ("sub-dimensions") in dimensions. Both
-are live contracts. Fields nobody knows are carried through, except three retired ones that would change a score.
+are live contracts. Unknown fields are carried through, except three retired ones that would change a score.
 """
 
 from __future__ import annotations
