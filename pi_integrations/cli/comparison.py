@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pi_integrations.cli.distribution import STEPS
-from pi_integrations.cli.outline import OutlinedQuestion, outline
 from pi_integrations.cli.statistics import Interval, Outcomes, counted_bootstrap
-from pi_integrations.models import DimensionSpec, Question, ScoreResult
+from pi_integrations.models import DimensionSpec, OutlinedQuestion, Question, ScoreResult, outline
 
 __all__ = ["Comparison", "PairedScores"]
 

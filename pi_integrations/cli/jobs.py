@@ -17,7 +17,7 @@ from pi_integrations.cli.job_messages import shown_message
 from pi_integrations.cli.tables.jobs import created, figures_lines, jobs_table, rows_of
 from pi_integrations.cli.visible import visible
 from pi_integrations.client import AsyncPiClient
-from pi_integrations.client.jobs import Job, JobResource
+from pi_integrations.client.jobs import Job
 from pi_integrations.errors import PiStatusError, PiUsageError
 from pi_integrations.models import InputResponsePair, JobState, JobStatus
 
@@ -30,7 +30,7 @@ def list_jobs(endpoint: JobEndpoint, state: JobState | None) -> int:
     """Prints a table of the caller's jobs; the exit status."""
 
     async def show(client: AsyncPiClient) -> int:
-        found = [(kind, status) for kind, each in _families(client).items() for status in await each.list(state)]
+        found = [(kind, status) for kind, each in client.job_resources.items() for status in await each.list(state)]
         found.sort(key=lambda job: created(job[1]) or 0.0, reverse=True)
         if found:
             console = results()
@@ -105,13 +105,9 @@ def _run(
         return INTERRUPTED
 
 
-def _families(client: AsyncPiClient) -> dict[str, JobResource[Any, Any, Any]]:
-    return {"pairs": client.data.generate_input_response_pairs, "inputs": client.data.generate}
-
-
 async def _found(client: AsyncPiClient, job_id: str) -> tuple[str, JobStatus, Job[Any, Any]]:
     """The kind, status and handle of a job whose family is not known."""
-    for kind, family in _families(client).items():
+    for kind, family in client.job_resources.items():
         try:
             return kind, await family.retrieve(job_id), family.job(job_id)
         except PiStatusError as error:

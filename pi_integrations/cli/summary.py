@@ -10,9 +10,16 @@ from typing import Any, Self
 from pi_integrations.cli.distribution import ScoreDistribution
 from pi_integrations.cli.failures import FailureLog
 from pi_integrations.cli.kept import KeptExchange, Lowest, excerpt
-from pi_integrations.cli.outline import OutlinedQuestion, outline
 from pi_integrations.cli.rows import Row
-from pi_integrations.models import DimensionSpec, Question, QuestionScore, ScoreResult, Usage
+from pi_integrations.models import (
+    DimensionSpec,
+    OutlinedQuestion,
+    Question,
+    QuestionScore,
+    ScoreResult,
+    Usage,
+    outline,
+)
 
 __all__ = ["QuestionSummary", "ScoredRow", "Summary", "UsageTotals"]
 

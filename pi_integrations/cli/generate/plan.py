@@ -58,7 +58,7 @@ class Plan(ABC):
 
     async def start(self, client: AsyncPiClient, request: Mapping[str, Any]) -> Job[Any, Any]:
         """The job of a `request`, started."""
-        job: Job[Any, Any] = await self.resource(client).start_job(**request)  # type: ignore[attr-defined]
+        job: Job[Any, Any] = await self.resource(client).start_job(**request)
         return job
 
     def _num(self) -> int:
