@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pi_integrations.cli import engine_commands, generate_commands, jobs_commands
+from pi_integrations.cli import engine_commands, job_commands, jobs_commands
 from pi_integrations.cli.rows import Format, parse_columns
 from pi_integrations.errors import PiError
 from pi_integrations.models import AggregationMethod
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(generate_commands.app, name="generate")
+app.add_typer(job_commands.app, name="generate")
 app.add_typer(jobs_commands.app, name="jobs")
 _JUDGE = "baseline, chat:PROVIDER:MODEL, local:PATH_OR_NAME or object:MODULE:NAME, in this process."
 
@@ -97,7 +97,7 @@ def score(
     Exit status: 0 done; 1 threshold missed; 2 wrong usage; 3 rows without a score.
     """
     from pi_integrations.cli.endpoint import Endpoint
-    from pi_integrations.cli.score_file import Job, score_file
+    from pi_integrations.cli.score import Job, score_file
 
     endpoint = Endpoint(judge=judge, base_url=base_url, max_concurrency=max_concurrency, unscored=unscored)
     job = Job(

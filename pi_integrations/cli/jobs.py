@@ -11,10 +11,10 @@ from typing import Any
 from rich.console import Console
 
 from pi_integrations.cli.console import errors, results
-from pi_integrations.cli.generate.run import INTERRUPTED, SHORT
-from pi_integrations.cli.job_endpoint import JobEndpoint
+from pi_integrations.cli.endpoints import JobEndpoint
+from pi_integrations.cli.generation import INTERRUPTED, SHORT
 from pi_integrations.cli.job_messages import shown_message
-from pi_integrations.cli.tables.jobs import created, figures_lines, jobs_table, rows_of
+from pi_integrations.cli.job_table import created, figures_lines, jobs_table, rows_of
 from pi_integrations.cli.visible import visible
 from pi_integrations.client import AsyncPiClient
 from pi_integrations.client.jobs import Job, JobResource

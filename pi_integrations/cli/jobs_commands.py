@@ -65,6 +65,6 @@ def cancel(job_id: _JobId, base_url: _BaseUrl = None, data_dir: _DataDir = None)
 
 
 def _endpoint(base_url: str | None, data_dir: Path | None) -> Any:
-    from pi_integrations.cli.job_endpoint import JobEndpoint
+    from pi_integrations.cli.endpoints import JobEndpoint
 
     return JobEndpoint(base_url=base_url, data_dir=data_dir)

@@ -17,10 +17,10 @@ from pydantic import ValidationError
 
 from pi_integrations.cli.held_file import HeldFile
 from pi_integrations.cli.rows import Row
-from pi_integrations.cli.summary import ScoredRow
 from pi_integrations.datasets.jsonl_file import is_torn
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import ScoreResult
+from pi_integrations.statistics.summary import ScoredRow
 
 __all__ = ["OutputFile", "run_digest"]
 

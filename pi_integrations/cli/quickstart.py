@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pi_integrations.cli.endpoint import Endpoint
-from pi_integrations.cli.score_file import Job, score_file
+from pi_integrations.cli.score import Job, score_file
 from pi_integrations.errors import PiUsageError
 
 __all__ = ["run_quickstart", "sample_folder"]

@@ -8,10 +8,10 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from pi_integrations.cli.comparison import Comparison
-from pi_integrations.cli.summary import ScoredRow, Summary
 from pi_integrations.cli.tables import comparison_table, score_table
 from pi_integrations.models import Question, ScoreResult
+from pi_integrations.statistics.comparison import Comparison
+from pi_integrations.statistics.summary import ScoredRow, Summary
 
 SPEC = [
     Question(question="Is it polite?", label="Polite", weight=3),

@@ -15,7 +15,7 @@ from pi_integrations import PiError
 from pi_integrations.cli.app import app
 from pi_integrations.cli.output_file import OutputFile
 from pi_integrations.cli.rows import Row
-from pi_integrations.cli.summary import ScoredRow
+from pi_integrations.statistics.summary import ScoredRow
 
 SPEC = [
     {"question": "Is the answer polite?", "label": "polite"},

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pi_integrations.cli.comparison import Comparison
-from pi_integrations.cli.report import write_report
-from pi_integrations.cli.summary import ScoredRow, Summary
 from pi_integrations.cli.visible import visible
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import Question, ScoreResult
+from pi_integrations.reports import write_report
+from pi_integrations.statistics.comparison import Comparison
+from pi_integrations.statistics.summary import ScoredRow, Summary
 
 CREATED = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 CODE = "def score(response_text, input_text, kwargs):\n    return {'score': 1 if response_text < '<b>' else 0}\n"

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pi_integrations.cli.comparison import Comparison
-from pi_integrations.cli.distribution import ScoreDistribution
 from pi_integrations.cli.kept import Lowest
-from pi_integrations.cli.outline import outline
 from pi_integrations.cli.rows import Row
-from pi_integrations.cli.statistics import Outcomes, paired_bootstrap, roc_auc
-from pi_integrations.cli.summary import ScoredRow, Summary
 from pi_integrations.models import DimensionSpec, Question, ScoreResult
+from pi_integrations.models.outline import outline
+from pi_integrations.statistics.agreement import Outcomes, paired_bootstrap, roc_auc
+from pi_integrations.statistics.comparison import Comparison
+from pi_integrations.statistics.distributions import ScoreDistribution
+from pi_integrations.statistics.summary import ScoredRow, Summary
 
 SPEC = [Question(question="Is it polite?", label="Polite", weight=3), Question(question="Is it short?")]
 STEP = st.integers(0, 10_000).map(lambda step: step / 10_000)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pi_integrations.cli.statistics import (
+from pi_integrations.statistics.agreement import (
     Outcomes,
     counted_bootstrap,
     counted_roc_auc_interval,

@@ -14,8 +14,8 @@ import pytest
 
 from pi_integrations.cli.rows import Row, read_rows
 from pi_integrations.cli.spec_files import load_spec
-from pi_integrations.cli.statistics import roc_auc
 from pi_integrations.models import Question, ScoringType
+from pi_integrations.statistics.agreement import roc_auc
 
 FOLDER = Path(__file__).parents[2] / "cookbook" / "support_desk"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from pi_integrations.cli.rows.csv_file import csv_records
+from pi_integrations.cli.records import csv_records
 from pi_integrations.cli.rows.jsonl import jsonl_records
 from pi_integrations.cli.rows.row import FIELDS, Row, row_of
 from pi_integrations.errors import PiUsageError

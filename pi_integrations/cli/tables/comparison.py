@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from pi_integrations.cli.comparison import Comparison, PairedScores
 from pi_integrations.cli.tables.cells import Cell, framed, judge_lines, label, number
 from pi_integrations.cli.visible import visible
+from pi_integrations.statistics.comparison import Comparison, PairedScores
 
 __all__ = ["ComparisonTable", "comparison_table"]
 

@@ -6,13 +6,13 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from pi_integrations.cli.distribution import ScoreDistribution
 from pi_integrations.cli.failures import FailureGroup
-from pi_integrations.cli.statistics import Interval
-from pi_integrations.cli.summary import QuestionSummary, Summary, UsageTotals
 from pi_integrations.cli.tables.bars import bar, sparkline
 from pi_integrations.cli.tables.cells import Cell, add_columns, framed, judge_lines, label, number
 from pi_integrations.cli.visible import visible
+from pi_integrations.statistics.agreement import Interval
+from pi_integrations.statistics.distributions import ScoreDistribution
+from pi_integrations.statistics.summary import QuestionSummary, Summary, UsageTotals
 
 __all__ = ["ScoreTable", "score_table"]
 

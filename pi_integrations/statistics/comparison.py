@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pi_integrations.cli.distribution import STEPS
-from pi_integrations.cli.outline import OutlinedQuestion, outline
-from pi_integrations.cli.statistics import Interval, Outcomes, counted_bootstrap
 from pi_integrations.models import DimensionSpec, Question, ScoreResult
+from pi_integrations.models.outline import OutlinedQuestion, outline
+from pi_integrations.statistics.agreement import Interval, Outcomes, counted_bootstrap
+from pi_integrations.statistics.distributions import STEPS
 
 __all__ = ["Comparison", "PairedScores"]
 

@@ -11,12 +11,12 @@ from typing import Any
 from rich.console import Console
 
 from pi_integrations.cli.console import errors, results
-from pi_integrations.cli.generate.plan import Plan
+from pi_integrations.cli.endpoints import JobEndpoint
 from pi_integrations.cli.generate.progress import GenerationProgress
 from pi_integrations.cli.generate.rows_file import RowsFile
 from pi_integrations.cli.generate.rows_stream import RowsStream
-from pi_integrations.cli.job_endpoint import JobEndpoint
-from pi_integrations.cli.tables.jobs import figures_lines
+from pi_integrations.cli.generation_plan import Plan
+from pi_integrations.cli.job_table import figures_lines
 from pi_integrations.cli.visible import visible
 from pi_integrations.client import AsyncPiClient
 from pi_integrations.client.jobs import Job

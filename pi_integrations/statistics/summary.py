@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from pi_integrations.cli.distribution import ScoreDistribution
 from pi_integrations.cli.failures import FailureLog
 from pi_integrations.cli.kept import KeptExchange, Lowest, excerpt
-from pi_integrations.cli.outline import OutlinedQuestion, outline
 from pi_integrations.cli.rows import Row
 from pi_integrations.models import DimensionSpec, Question, QuestionScore, ScoreResult, Usage
+from pi_integrations.models.outline import OutlinedQuestion, outline
+from pi_integrations.statistics.distributions import ScoreDistribution
 
 __all__ = ["QuestionSummary", "ScoredRow", "Summary", "UsageTotals"]
 

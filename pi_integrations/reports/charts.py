@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pi_integrations.cli.comparison import Comparison
-from pi_integrations.cli.distribution import Bin, ScoreDistribution
-from pi_integrations.cli.statistics import Interval
+from pi_integrations.statistics.agreement import Interval
+from pi_integrations.statistics.comparison import Comparison
+from pi_integrations.statistics.distributions import Bin, ScoreDistribution
 
 __all__ = ["Bar", "Histogram", "Whisker", "curve_points", "histogram", "whisker", "whisker_scale"]
 

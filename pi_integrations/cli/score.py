@@ -12,18 +12,18 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pi_integrations.cli.comparison import Comparison
 from pi_integrations.cli.console import errors, results
 from pi_integrations.cli.endpoint import Endpoint
 from pi_integrations.cli.output_file import OutputFile, run_digest
-from pi_integrations.cli.report import write_report
 from pi_integrations.cli.rows import Format, Row, read_rows
 from pi_integrations.cli.spec_files import load_spec
-from pi_integrations.cli.summary import ScoredRow, Summary
 from pi_integrations.cli.tables import comparison_table, score_table
 from pi_integrations.client import PiClient
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import AggregationMethod, DimensionSpec, Question, ScoreResult
+from pi_integrations.reports import write_report
+from pi_integrations.statistics.comparison import Comparison
+from pi_integrations.statistics.summary import ScoredRow, Summary
 
 __all__ = ["Job", "score_file"]
 

@@ -11,13 +11,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pi_integrations.cli.comparison import Comparison, PairedScores
 from pi_integrations.cli.judge_note import judge_names, judge_note
-from pi_integrations.cli.report.charts import curve_points, histogram, whisker, whisker_scale
-from pi_integrations.cli.report.passages import clip, first_line, passage
-from pi_integrations.cli.summary import Summary
 from pi_integrations.cli.visible import visible
 from pi_integrations.errors import PiUsageError
+from pi_integrations.reports.charts import curve_points, histogram, whisker, whisker_scale
+from pi_integrations.reports.text import clip, first_line, passage
+from pi_integrations.statistics.comparison import Comparison, PairedScores
+from pi_integrations.statistics.summary import Summary
 
 __all__ = ["write_report"]
 

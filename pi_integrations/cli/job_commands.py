@@ -74,7 +74,8 @@ def pairs(
 
     Exit status: 0 done; 2 wrong usage; 3 the job failed, or made fewer than asked for; 130 interrupted.
     """
-    from pi_integrations.cli.generate import PairsPlan, run_generation
+    from pi_integrations.cli.generation import run_generation
+    from pi_integrations.cli.generation_plan import PairsPlan
 
     others = _others(batch_size, num_shots, exploration_mode, max_cost_usd, parallel, webhook_url)
     plan = PairsPlan(
@@ -114,7 +115,8 @@ def inputs(
 
     Exit status: 0 done; 2 wrong usage; 3 the job failed, or made fewer than asked for; 130 interrupted.
     """
-    from pi_integrations.cli.generate import InputsPlan, run_generation
+    from pi_integrations.cli.generation import run_generation
+    from pi_integrations.cli.generation_plan import InputsPlan
 
     others = _others(batch_size, num_shots, exploration_mode, max_cost_usd, parallel, webhook_url)
     plan = InputsPlan(num=num, seeds=seeds, columns=parse_columns(column or []), description=description, others=others)
@@ -143,7 +145,7 @@ def _others(
 def _endpoint(
     generator: str | None, generator_price: str | None, judge: str | None, data_dir: Path | None, base_url: str | None
 ) -> Any:
-    from pi_integrations.cli.job_endpoint import JobEndpoint
+    from pi_integrations.cli.endpoints import JobEndpoint
 
     return JobEndpoint(
         generator=generator, generator_price=generator_price, judge=judge, data_dir=data_dir, base_url=base_url

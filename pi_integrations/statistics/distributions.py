@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pi_integrations.cli.statistics import (
+from pi_integrations.statistics.agreement import (
     Counts,
     Floats,
     Interval,
