@@ -1,31 +1,80 @@
-"""Who runs jobs for the shell: an engine started beside it, or the configured service. Never a fallback."""
+"""Endpoints of the shell: an engine started here when an option says so, else the configured service. No fallback."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 from pi_integrations.cli.engine_options import parse_price
-from pi_integrations.client import AsyncPiClient
+from pi_integrations.client import AsyncPiClient, JobResource, PiClient
 from pi_integrations.errors import PiUsageError
 from pi_integrations.local import embedded
+from pi_integrations.models.families import FAMILIES
 
-__all__ = ["JobEndpoint"]
+__all__ = ["JobEndpoint", "ScoreEndpoint", "job_resources"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreEndpoint:
+    """The endpoint that scores.
+
+    Attributes:
+        judge: Judge of an engine in this process; None for a service.
+        base_url: Root of the service; None for the environment's.
+        max_concurrency: Requests in flight at a time.
+        unscored: `error`, `partial`, or None for the engine's own policy.
+    """
+
+    judge: str | None = None
+    base_url: str | None = None
+    max_concurrency: int = 32
+    unscored: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.judge and self.base_url:
+            raise PiUsageError("--judge scores in this process and --base-url at a service; give one of them")
+        if self.unscored not in (None, "error", "partial"):
+            raise PiUsageError(f"--unscored is {self.unscored!r}; give error or partial")
+
+    @contextmanager
+    def client(self) -> Iterator[PiClient]:
+        """A client, closed at the end.
+
+        Raises:
+            PiUsageError: when no endpoint is configured.
+        """
+        settings: dict[str, Any] = {"max_concurrency": self.max_concurrency, "unscored": self.unscored}
+        source: AbstractContextManager[PiClient] = (
+            embedded(judge=self.judge, **settings) if self.judge else self._service(settings)
+        )
+        with source as client:
+            yield client
+
+    def _service(self, settings: Mapping[str, Any]) -> PiClient:
+        try:
+            return PiClient(base_url=self.base_url, **settings)
+        except PiUsageError as error:
+            if "no Pi endpoint" not in str(error):
+                raise
+            raise PiUsageError(
+                f"{error}. On the command line that last way is --judge, such as --judge baseline"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEndpoint:
-    """Where jobs are. `generator` or `data_dir` start an engine beside this process; otherwise a service is asked.
+    """The endpoint of jobs: an engine started here with `generator` or `data_dir`, else a service.
 
     Attributes:
-        generator: Of the engine.
-        generator_price: Of the engine's generator, `INPUT,OUTPUT`.
-        judge: Of the engine.
-        data_dir: Where the engine keeps its jobs.
-        base_url: Of the service; None for the environment's.
+        generator: Generator of the engine.
+        generator_price: Price of the generator, `INPUT,OUTPUT`.
+        judge: Judge of the engine.
+        data_dir: Folder in which the engine keeps its jobs.
+        base_url: Root of the service; None for the environment's.
     """
 
     generator: str | None = None
@@ -35,55 +84,66 @@ class JobEndpoint:
     base_url: str | None = None
 
     def __post_init__(self) -> None:
-        if self.beside and self.base_url:
+        if self.starts_engine and self.base_url:
             raise PiUsageError(
                 "--base-url asks a service, while --generator and --data-dir start an engine here; give one of them"
             )
-        if not self.beside and (self.judge or self.generator_price):
+        if not self.starts_engine and (self.judge or self.generator_price):
             raise PiUsageError("--judge and --generator-price are for an engine started here; give --generator too")
 
     @property
-    def beside(self) -> bool:
-        """Whether the engine is one of this process, and stops with it."""
+    def starts_engine(self) -> bool:
+        """Whether an engine is started here, which stops with this process."""
         return bool(self.generator or self.data_dir)
 
     @property
-    def folder(self) -> Path:
-        """Where the engine beside keeps its jobs."""
+    def job_folder(self) -> Path:
+        """The folder in which the engine started here keeps its jobs."""
         from pi_integrations.engine.jobs.settings import JobSettings
 
         return self.data_dir or JobSettings.from_env().data_dir
 
     @property
-    def idle(self) -> bool:
-        """Whether the engine is one of this process, and has no generator to work on jobs with."""
+    def lacks_generator(self) -> bool:
+        """Whether an engine is started here without a generator."""
         from pi_integrations.engine.settings import EngineSettings
 
-        return self.beside and self.generator is None and EngineSettings.from_env().generator is None
+        return self.starts_engine and self.generator is None and EngineSettings.from_env().generator is None
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[AsyncPiClient]:
-        """A client, closed at the end, and with it the engine beside.
+        """A client, closed at the end together with the engine started for it.
 
         Raises:
-            PiUsageError: when nothing says where to send, or the engine does not take its options.
+            PiUsageError: when no endpoint is configured, or the engine refuses its options.
         """
-        if self.beside:
-            own = embedded(
-                self.judge,
-                jobs=True,
-                generator=self.generator,
-                generator_prices=parse_price(self.generator_price),
-                data_dir=self.data_dir,
-            )
-            async with own as client:
-                yield client
-        else:
-            async with _service(self.base_url) as client:
-                yield client
+        source = self._engine() if self.starts_engine else self._service()
+        async with source as client:
+            yield client
 
-    def flags(self) -> str:
-        """The options that lead here again, for a shell; begins with a space unless it is empty."""
+    def _engine(self) -> AbstractAsyncContextManager[AsyncPiClient]:
+        return embedded(
+            self.judge,
+            jobs=True,
+            generator=self.generator,
+            generator_prices=parse_price(self.generator_price),
+            data_dir=self.data_dir,
+        )
+
+    def _service(self) -> AsyncPiClient:
+        try:
+            return AsyncPiClient(base_url=self.base_url)
+        except PiUsageError as error:
+            if "no Pi endpoint" not in str(error):
+                raise
+            raise PiUsageError(
+                "no Pi endpoint is configured. Give --base-url (PI_CLIENT_BASE_URL) of an engine started with"
+                " `pi-integrations serve`, set WITHPI_API_KEY for the hosted service, or start an engine here:"
+                " --generator with `generate`, --data-dir with `jobs`"
+            ) from None
+
+    def options(self) -> str:
+        """The same endpoint as options of a command, quoted for a shell; begins with a space unless it is empty."""
         given = {
             "--generator": self.generator,
             "--generator-price": self.generator_price,
@@ -94,14 +154,7 @@ class JobEndpoint:
         return "".join(f" {option} {quote(str(value))}" for option, value in given.items() if value is not None)
 
 
-def _service(base_url: str | None) -> AsyncPiClient:
-    try:
-        return AsyncPiClient(base_url=base_url)
-    except PiUsageError as error:
-        if "no Pi endpoint" not in str(error):
-            raise
-        raise PiUsageError(
-            "no Pi endpoint is configured. Give --base-url (PI_CLIENT_BASE_URL) of an engine started with"
-            " `pi-integrations serve`, set WITHPI_API_KEY for the hosted service, or start an engine here: --generator"
-            " with `generate`, --data-dir with `jobs`"
-        ) from None
+def job_resources(client: AsyncPiClient) -> Mapping[str, JobResource[Any, Any, Any]]:
+    """The client's resource of each registered family of jobs, by kind."""
+    by_path = {resource.routes.path: resource for resource in vars(client.data).values()}
+    return {family.kind: by_path[family.path] for family in FAMILIES}

@@ -1,4 +1,4 @@
-"""What is to be generated, as the command line says it: seeds, texts and numbers into a request."""
+"""Plans of generation jobs: the command line's seeds, texts and numbers, made into a request."""
 
 from __future__ import annotations
 
@@ -10,37 +10,35 @@ from typing import Any, ClassVar
 
 from pi_integrations.cli.rows import read_rows
 from pi_integrations.cli.spec_files import load_spec
-from pi_integrations.client import AsyncPiClient
-from pi_integrations.client.jobs import Job, JobResource
 from pi_integrations.errors import PiUsageError
+from pi_integrations.models.families import GENERATE_INPUTS, GENERATE_PAIRS
 
-__all__ = ["InputsPlan", "PairsPlan", "Plan"]
+__all__ = ["GENERATED_KINDS", "GenerationPlan", "InputsPlan", "PairsPlan"]
+
+GENERATED_KINDS = (GENERATE_PAIRS.kind, GENERATE_INPUTS.kind)
+"""The kinds of jobs that `generate` has a command for; they need a generator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan(ABC):
+class GenerationPlan(ABC):
     """A job to start; None stands for the service's default.
 
     Attributes:
-        num: How many items.
+        kind: Kind of the job, in the registry of families.
+        num: Number of items.
         seeds: File of seeds; None for none.
-        columns: Which columns of that file hold a field.
+        columns: Columns of the seeds' fields, where they differ.
         description: What the application does, or `@FILE`.
-        others: Further fields of the request, as they are.
+        settings: Further fields of the request, by name.
     """
 
-    noun: ClassVar[str]
+    kind: ClassVar[str]
 
     num: int | None = None
     seeds: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     description: str | None = None
-    others: Mapping[str, Any] = field(default_factory=dict)
-
-    @staticmethod
-    @abstractmethod
-    def resource(client: AsyncPiClient) -> JobResource[Any, Any, Any]:
-        """The family of jobs."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @abstractmethod
     def request(self) -> dict[str, Any]:
@@ -52,26 +50,32 @@ class Plan(ABC):
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is asked for."""
-        values = (getattr(self, each.name) for each in fields(self) if each.name != "others")
-        return not any([*values, *self.others.values()])
-
-    async def start(self, client: AsyncPiClient, request: Mapping[str, Any]) -> Job[Any, Any]:
-        """The job of a `request`, started."""
-        job: Job[Any, Any] = await self.resource(client).start_job(**request)  # type: ignore[attr-defined]
-        return job
+        """Whether no option describes a new job."""
+        values = (getattr(self, each.name) for each in fields(self) if each.name != "settings")
+        return not any([*values, *self.settings.values()])
 
     def _num(self) -> int:
         if self.num is None:
-            raise PiUsageError("--num is missing: how many to generate; or go on with a job: --job JOB_ID")
+            raise PiUsageError("--num is missing: how many to generate; or continue a job: --job JOB_ID")
         return self.num
 
     def _common(self) -> dict[str, Any]:
-        return {"application_description": text_or_file("--description", self.description), **self.others}
+        return {"application_description": _text("--description", self.description), **self.settings}
+
+    def _seeds(self, *needed: str) -> list[tuple[str, ...]]:
+        """The `needed` texts of each seed; a row without them is an error."""
+        if self.seeds is None:
+            return []
+        seeds = []
+        for row in read_rows(self.seeds, columns=self.columns, needed=needed):
+            if row.error:
+                raise PiUsageError(f"--seeds {self.seeds}: {row.error}")
+            seeds.append(tuple(getattr(row, name) for name in needed))
+        return seeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairsPlan(Plan):
+class PairsPlan(GenerationPlan):
     """Pairs of an input and the response to it.
 
     Attributes:
@@ -79,51 +83,39 @@ class PairsPlan(Plan):
         spec: File of a scoring spec.
     """
 
-    noun: ClassVar[str] = "pairs"
+    kind: ClassVar[str] = GENERATE_PAIRS.kind
 
     system_prompt: str | None = None
     spec: Path | None = None
 
-    @staticmethod
-    def resource(client: AsyncPiClient) -> JobResource[Any, Any, Any]:
-        """See `Plan.resource`."""
-        return client.data.generate_input_response_pairs
-
     def request(self) -> dict[str, Any]:
-        """See `Plan.request`."""
-        rows = _rows(self.seeds, self.columns, ("llm_input", "llm_output"))
+        """See `GenerationPlan.request`."""
         return {
             "num_pairs_to_generate": self._num(),
-            "seeds": [(row["llm_input"], row["llm_output"]) for row in rows],
-            "system_prompt": text_or_file("--system-prompt", self.system_prompt),
+            "seeds": self._seeds("llm_input", "llm_output"),
+            "system_prompt": _text("--system-prompt", self.system_prompt),
             "scoring_spec": load_spec(self.spec) if self.spec else None,
             **self._common(),
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InputsPlan(Plan):
+class InputsPlan(GenerationPlan):
     """Inputs alone."""
 
-    noun: ClassVar[str] = "inputs"
-
-    @staticmethod
-    def resource(client: AsyncPiClient) -> JobResource[Any, Any, Any]:
-        """See `Plan.resource`."""
-        return client.data.generate
+    kind: ClassVar[str] = GENERATE_INPUTS.kind
 
     def request(self) -> dict[str, Any]:
-        """See `Plan.request`."""
-        rows = _rows(self.seeds, self.columns, ("llm_input",))
+        """See `GenerationPlan.request`."""
         return {
             "num_inputs_to_generate": self._num(),
-            "seeds": [row["llm_input"] for row in rows],
+            "seeds": [llm_input for (llm_input,) in self._seeds("llm_input")],
             **self._common(),
         }
 
 
-def text_or_file(option: str, text: str | None) -> str | None:
-    """`text` itself, or what the file holds that `@FILE` names.
+def _text(option: str, text: str | None) -> str | None:
+    """`text` itself, or the content of the file that `@FILE` names.
 
     Raises:
         PiUsageError: when the file cannot be read.
@@ -137,15 +129,3 @@ def text_or_file(option: str, text: str | None) -> str | None:
         raise PiUsageError(f"{option} {text}: cannot read {path}: {error.strerror}; check the path") from None
     except UnicodeDecodeError as error:
         raise PiUsageError(f"{option} {text}: not valid UTF-8 (byte {error.start + 1}); save it as UTF-8") from None
-
-
-def _rows(path: Path | None, columns: Mapping[str, str], needed: tuple[str, ...]) -> list[dict[str, str]]:
-    """The seeds of a file, every one of them usable."""
-    if path is None:
-        return []
-    seeds = []
-    for row in read_rows(path, columns=columns, needed=needed):
-        if row.error:
-            raise PiUsageError(f"--seeds {path}: {row.error}")
-        seeds.append({"llm_input": row.llm_input, "llm_output": row.llm_output})
-    return seeds

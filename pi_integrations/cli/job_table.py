@@ -1,4 +1,4 @@
-"""Jobs as a table, and what one of them has come to in a few lines."""
+"""A table of jobs, and the figures of one job, for the terminal."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.text import Text
 
-from pi_integrations.cli.job_messages import shown_message
-from pi_integrations.cli.visible import visible
+from pi_integrations.cli.console import shown_message
 from pi_integrations.models import GenerationFigures, JobState, JobStatus
+from pi_integrations.reports.text import visible
 
 __all__ = ["created", "figures_lines", "jobs_table", "rows_of"]
 
@@ -21,9 +21,9 @@ _NONE = "–"
 
 
 def jobs_table(jobs: Sequence[tuple[str, JobStatus]]) -> list[Text]:
-    """Lines for a heading and for each kind and status: id, kind, state, rows, age and last message.
+    """A heading, and a line for each kind and status: id, kind, state, rows, age and last message.
 
-    Nothing but the message is ever to be cut: an id that is cut names nothing.
+    The message comes last, so that a narrow terminal cuts it and never an id.
     """
     cells = [_HEADING, *(_cells(kind, status) for kind, status in jobs)]
     widths = [max(len(row[number]) for row in cells) for number in range(len(_HEADING))]
@@ -49,7 +49,7 @@ def _cells(kind: str, status: JobStatus) -> list[str]:
 
 
 def rows_of(status: JobStatus) -> int | None:
-    """How many rows a job has made; None when its status does not say."""
+    """Number of rows that a job has made; None when its status does not say."""
     data, figures = getattr(status, "data", None), getattr(status, "figures", None)
     if data is not None:
         return len(data)
@@ -57,7 +57,7 @@ def rows_of(status: JobStatus) -> int | None:
 
 
 def created(status: JobStatus) -> float | None:
-    """When a job was started, in seconds since 1970; None when its service does not say."""
+    """When a job was started, in seconds since 1970; None when the service does not say."""
     value = getattr(status, "created", None)
     return value if isinstance(value, int | float) else None
 
@@ -74,14 +74,14 @@ def _age(status: JobStatus) -> str:
 
 
 def _last_message(status: JobStatus) -> str:
-    """The one before the final state, which has a column of its own."""
+    """The last message but for the final state, which has a column of its own."""
     final = {state.value for state in JobState}
     lines = [line for line in status.detailed_status if line not in final] or status.detailed_status
     return shown_message(lines[-1]) if lines else ""
 
 
 def figures_lines(status: JobStatus) -> list[str]:
-    """What a generation has come to: counts, then diversity, then tokens and cost; what is not known is left out."""
+    """A generation's counts, then its diversity, then tokens and cost, as far as its status has them."""
     figures = getattr(status, "figures", None)
     rows = rows_of(status)
     if not isinstance(figures, GenerationFigures):

@@ -1,4 +1,4 @@
-"""Geometry of the report's charts, in a 100 × 100 box that the page stretches to its place."""
+"""Geometry of the report's charts, in a 100 × 100 box that the page stretches to fit."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """A histogram over [0, 1]: with labels, good ones grow up from `axis` and bad ones down.
+    """A histogram over [0, 1]; with labels, bars of good exchanges grow up from `axis` and those of bad ones down.
 
     Attributes:
-        bars: What to draw.
+        bars: The rectangles.
         axis: Height of the zero line in the box.
-        means: Marks on the scale of 0 to 100: kind and place.
-        description: The chart in words, for those who do not see it.
-        bins: The numbers behind it.
+        means: Kind and position, 0 to 100, of each mark of a mean.
+        description: The chart in words, for screen readers.
+        bins: The counts behind the bars.
         labelled: Whether any score has a label.
         unlabelled: Whether any score has none.
         tallest: Count of the tallest bar.
@@ -53,7 +53,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Whisker:
-    """An interval on a scale of 0 to 100 whose middle is no difference."""
+    """An interval on a scale of 0 to 100, where 50 is no difference."""
 
     low: float
     high: float
@@ -61,7 +61,7 @@ class Whisker:
 
 
 def histogram(scores: ScoreDistribution, *, bins: int, noun: str) -> Histogram:
-    """The histogram of `scores`; `noun` names them in its description."""
+    """The histogram of `scores`; `noun` is what its description calls them."""
     counted = scores.bins(bins)
     labelled, unlabelled = any(scores.labelled), any(one.unlabelled for one in counted)
     above = max(one.good + one.unlabelled for one in counted)
@@ -81,21 +81,21 @@ def histogram(scores: ScoreDistribution, *, bins: int, noun: str) -> Histogram:
 
 
 def curve_points(knots: Sequence[float]) -> str:
-    """The calibration curve with these knots as the points of an SVG polyline in the box."""
+    """The points of an SVG polyline for the calibration curve with these knots."""
     count = len(knots) + 1
     points = [(0.0, 0.0), *((x, (i + 1) / count) for i, x in enumerate(knots)), (1.0, 1.0)]
     return " ".join(f"{100 * x:.1f},{100 - 100 * y:.1f}" for x, y in points)
 
 
 def whisker_scale(comparison: Comparison) -> float:
-    """The largest difference that the comparison's intervals reach."""
+    """The largest absolute difference in any of the comparison's intervals."""
     pairs = [comparison.total, *(pairs for _, pairs in comparison.questions)]
     intervals = [interval for interval in (one.difference() for one in pairs) if interval]
     return max((max(abs(interval.low), abs(interval.high)) for interval in intervals), default=0.0)
 
 
 def whisker(interval: Interval, scale: float) -> Whisker:
-    """`interval` placed on a scale that reaches `scale` on both sides."""
+    """`interval` on an axis from −`scale` to `scale`."""
     reach = scale or 1.0
     low, high, middle = (50 + 48 * value / reach for value in (interval.low, interval.high, interval.estimate))
     return Whisker(low, high, middle)

@@ -1,4 +1,4 @@
-"""Writes the HTML report: one self-contained file, without scripts and without requests."""
+"""The HTML report of a scored file: one self-contained page without scripts and without requests."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pi_integrations.cli.judge_note import judge_names, judge_note
-from pi_integrations.cli.visible import visible
 from pi_integrations.errors import PiUsageError
 from pi_integrations.reports.charts import curve_points, histogram, whisker, whisker_scale
-from pi_integrations.reports.text import clip, first_line, passage
+from pi_integrations.reports.text import clip, first_line, judge_names, judge_note, passage, visible
 from pi_integrations.statistics.comparison import Comparison, PairedScores
 from pi_integrations.statistics.summary import Summary
 
@@ -31,9 +29,9 @@ def write_report(
     source: str | None = None,
     comparison: Comparison | None = None,
 ) -> None:
-    """Writes the report of `summary` to `path`, whole or not at all; a file already there is replaced.
+    """Writes the report of `summary` to `path`, whole or not at all; an existing file is replaced.
 
-    `source` names the file that was scored; `comparison` adds the section that sets two sets of answers side by side.
+    `source` is the name of the scored file; `comparison` adds a section that compares two sets of answers.
 
     Raises:
         PiUsageError: when the file cannot be written.
@@ -81,7 +79,7 @@ def _environment() -> Environment:
 
 
 def _finalized(value: Any) -> Any:
-    """Every text that the template puts out passes here, before it is escaped."""
+    """Each value the template prints, with invisible characters spelled out; escaping follows."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -90,7 +88,7 @@ def _level(score: float) -> str:
 
 
 def _replace(path: Path, chunks: Iterator[str]) -> None:
-    """Writes beside `path` first, so that a reader never sees half a report."""
+    """Replaces the file by a draft written beside it, so that nobody reads half a report."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with draft.open("x", encoding="utf-8", newline="\n") as file:

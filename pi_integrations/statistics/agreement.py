@@ -1,7 +1,7 @@
-"""How well scores separate labels, how far two sets of answers differ, and how sure one can be of either.
+"""Agreement of scores with labels (ROC AUC), and paired differences, both with bootstrap intervals.
 
 Everything works on counts of distinct values, so that memory follows the number of distinct scores (the wire rounds
-them to 4 decimals) and not the number of exchanges. Resampling is seeded: the same numbers give the same interval.
+them to 4 decimals) and not the number of exchanges. Resampling is seeded: the same scores give the same interval.
 
 Sources: Hanley & McNeil 1982, "The meaning and use of the area under a ROC curve"; Efron & Tibshirani 1993, "An
 Introduction to the Bootstrap", §13 (percentile intervals); Robin et al. 2011, "pROC" (resampling within each class).
@@ -30,7 +30,7 @@ __all__ = [
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-# Cells of one block of resamples: 8 MB of counts.
+# Cells in one block of resamples: 8 MB of counts.
 _BLOCK_CELLS = 1 << 20
 
 
@@ -38,8 +38,8 @@ _BLOCK_CELLS = 1 << 20
 class Interval:
     """An estimate with its bootstrap interval.
 
-    `low == high` says that every resample agreed, as they do when scores separate the labels perfectly; it does not say
-    that the estimate is certain.
+    `low == high` means that every resample agreed, as when scores separate the labels perfectly; it does not mean that
+    the estimate is certain.
     """
 
     estimate: float
@@ -49,7 +49,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """How many differences favour the second set of answers, the first, or neither."""
+    """Number of pairs whose second member scores higher (wins), the same (ties) and lower (losses)."""
 
     wins: int
     ties: int
@@ -57,9 +57,9 @@ class Outcomes:
 
 
 def roc_auc(scores: Sequence[float] | Floats, labels: Sequence[bool] | npt.NDArray[np.bool_]) -> float | None:
-    """The chance in [0, 1] that a random positive scores above a random negative, ties counting half.
+    """The probability in [0, 1] that a random positive scores above a random negative, ties counting half.
 
-    `labels` says which of the `scores` belong to the positive class. None without both classes.
+    `labels` marks the `scores` of the positive class. None unless both classes occur.
 
     Raises:
         ValueError: when a score is not finite, or when the lengths differ.
@@ -76,7 +76,7 @@ def roc_auc_interval(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Interval | None:
-    """`roc_auc` with a percentile bootstrap interval, resampled within each class; None without both classes.
+    """`roc_auc` with a percentile bootstrap interval, resampled within each class; None unless both classes occur.
 
     Raises:
         ValueError: when a score is not finite, or when the lengths differ.
@@ -112,7 +112,8 @@ def paired_bootstrap(
 ) -> Interval | None:
     """The mean difference of pairs with its percentile bootstrap interval; None without pairs.
 
-    `differences` holds one number a pair, the second member's score less the first's: resampling keeps pairs whole.
+    `differences` holds one number per pair, the second member's score minus the first's, so that resampling keeps pairs
+    whole.
 
     Raises:
         ValueError: when a difference is not finite.
@@ -162,14 +163,15 @@ def _areas(positive: Counts, negative: Counts) -> Floats:
 
 
 def _resampled(rng: np.random.Generator, counts: Counts, size: int) -> Counts:
-    """`size` resamples with replacement, as rows of counts: drawing n from n is one multinomial draw."""
+    """`size` resamples with replacement, as rows of counts."""
+    # Drawing n of n values with replacement is one multinomial draw.
     total = counts.sum()
     drawn: Counts = rng.multinomial(total, counts / total, size=size)
     return drawn
 
 
 def _blocks(resamples: int, *, cells: int) -> Iterator[int]:
-    """Sizes that sum to `resamples`, so that no block of `cells` columns outgrows its memory."""
+    """Block sizes that sum to `resamples`; a block of `cells` columns stays within its memory."""
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; it is at least 1")
     block = max(1, _BLOCK_CELLS // max(cells, 1))

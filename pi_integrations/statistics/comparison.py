@@ -1,4 +1,4 @@
-"""Two sets of answers to the same inputs, side by side, built pair by pair in bounded memory."""
+"""Comparison of two sets of answers to the same inputs, collected pair by pair in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pi_integrations.statistics.distributions import STEPS
 
 __all__ = ["Comparison", "PairedScores"]
 
-# Draws of one bootstrap: 10,000 resamples of up to 4,000 distinct differences, fewer resamples of more.
+# Draws in one bootstrap: 10,000 resamples of up to 4,000 distinct differences, fewer resamples when there are more.
 _DRAWS = 40_000_000
 
 
 class PairedScores:
-    """Scores of the same inputs in both sets, as counts of differences in steps of 1e-4."""
+    """Scores of the same inputs in two sets A and B, as counts of differences B − A in steps of 1e-4."""
 
     def __init__(self) -> None:
         self._differences: Counter[int] = Counter()
@@ -35,17 +35,17 @@ class PairedScores:
 
     @property
     def count(self) -> int:
-        """How many pairs there are."""
+        """Number of pairs."""
         return self._differences.total()
 
     @property
     def mean_a(self) -> float | None:
-        """Mean score of the first set; None without pairs."""
+        """Mean score of A; None without pairs."""
         return self._sum_a / STEPS / self.count if self.count else None
 
     @property
     def mean_b(self) -> float | None:
-        """Mean score of the second set; None without pairs."""
+        """Mean score of B; None without pairs."""
         return self._sum_b / STEPS / self.count if self.count else None
 
     def difference(self, *, seed: int = 0) -> Interval | None:
@@ -57,7 +57,7 @@ class PairedScores:
 
     @property
     def outcomes(self) -> Outcomes:
-        """How often B scores above A (wins), the same (ties) and below (losses)."""
+        """Number of pairs in which B scores higher than A (wins), the same (ties) and lower (losses)."""
         counts = self._differences
         return Outcomes(
             wins=sum(n for step, n in counts.items() if step > 0),
@@ -67,7 +67,7 @@ class PairedScores:
 
 
 class Comparison:
-    """Two answers A and B to each input: totals and questions, pair by pair.
+    """Answers A and B to the same inputs: their totals and question scores, in pairs.
 
     Example:
         >>> spec = [Question(question="Is the answer polite?", label="Polite")]
@@ -80,11 +80,11 @@ class Comparison:
         0.25
 
     Attributes:
-        name_a: What the first set is called.
-        name_b: What the second set is called.
+        name_a: Name of the first set.
+        name_b: Name of the second set.
         total: The totals.
-        unpaired: Rows left out because the other set has no scored row for their input.
-        judges: Fingerprints of the judges that made the scores; None for a service that does not say.
+        unpaired: Number of rows without a scored row for the same input in the other set.
+        judges: Number of results by the judge's fingerprint; None for a service that does not name its judge.
     """
 
     def __init__(self, spec: Sequence[Question] | DimensionSpec, *, name_a: str, name_b: str) -> None:
@@ -96,14 +96,14 @@ class Comparison:
         self._questions = {question.key: (question, PairedScores()) for question in outline(spec)}
 
     def add(self, a: ScoreResult, b: ScoreResult) -> None:
-        """Adds the results of both answers to one input; a question counts where both have a score."""
+        """Adds the results of both answers to one input; a question counts when both have a score for it."""
         self.judges.update([a.judge, b.judge])
         self.total.add(a.total_score, b.total_score)
-        in_a = {outcome.key: outcome.score for outcome in a.questions()}
-        for outcome in b.questions():
-            score_a = in_a.get(outcome.key)
-            if outcome.key in self._questions and score_a is not None and outcome.score is not None:
-                self._questions[outcome.key][1].add(score_a, outcome.score)
+        scores_a = {question.key: question.score for question in a.questions()}
+        for question in b.questions():
+            score_a = scores_a.get(question.key)
+            if question.key in self._questions and score_a is not None and question.score is not None:
+                self._questions[question.key][1].add(score_a, question.score)
 
     @property
     def questions(self) -> list[tuple[OutlinedQuestion, PairedScores]]:

@@ -1,4 +1,4 @@
-"""How often each score occurred, by label: all that the table and the report need of a million scores."""
+"""Distribution of scores by label, as counts, so that a million scores fit in little memory."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pi_integrations.statistics.agreement import (
-    Counts,
-    Floats,
-    Interval,
-    counted_roc_auc,
-    counted_roc_auc_interval,
-)
+from pi_integrations.statistics.agreement import Counts, Interval, counted_roc_auc, counted_roc_auc_interval
 
 __all__ = ["STEPS", "Bin", "ScoreDistribution"]
 
 STEPS = 10_000
-"""Resolution of a score: the wire rounds scores to 4 decimals."""
+"""Steps from 0 to 1: the wire rounds scores to 4 decimals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +32,7 @@ class Bin:
 
 
 class ScoreDistribution:
-    """Counts of scores in [0, 1] in steps of 1e-4, kept apart by label: memory does not grow with the scores added.
+    """Counts of scores in [0, 1] in steps of 1e-4, by label; memory does not grow with the number of scores.
 
     Example:
         >>> scores = ScoreDistribution()
@@ -53,14 +47,14 @@ class ScoreDistribution:
         self._sum = 0
 
     def add(self, score: float, *, positive: bool | None = None) -> None:
-        """Counts one score; one outside [0, 1] counts as the nearer end. `positive` is its label, None without one."""
+        """Counts one score, clipped to [0, 1]. `positive` is its label, None without one."""
         step = round(min(max(score, 0.0), 1.0) * STEPS)
         self._counts[positive][step] += 1
         self._sum += step
 
     @property
     def count(self) -> int:
-        """How many scores there are."""
+        """Number of scores."""
         return sum(counter.total() for counter in self._counts.values())
 
     @property
@@ -70,29 +64,31 @@ class ScoreDistribution:
         return self._sum / STEPS / count if count else None
 
     def mean_of(self, positive: bool | None) -> float | None:
-        """The mean score of one label; None without scores."""
+        """The mean score of the exchanges with this label; None without scores."""
         counts = self._counts[positive]
         total = counts.total()
         return sum(step * n for step, n in counts.items()) / STEPS / total if total else None
 
     @property
     def labelled(self) -> tuple[int, int]:
-        """How many scores belong to good and to bad exchanges."""
+        """Number of scores of exchanges labelled good, and of those labelled bad."""
         return self._counts[True].total(), self._counts[False].total()
 
     def percentile(self, share: float) -> float | None:
-        """The smallest score that at least `share`, in [0, 1], of the scores do not exceed; None without scores."""
-        values, counts = self._table(None, True, False)
-        if not values.size:
+        """The smallest score that at least a `share` in [0, 1] of all scores do not exceed; None without scores."""
+        counts: Counter[int] = sum(self._counts.values(), Counter())
+        if not counts:
             return None
-        return float(values[np.searchsorted(np.cumsum(counts), share * counts.sum())])
+        steps = sorted(counts)
+        reached = np.cumsum([counts[step] for step in steps])
+        return steps[int(np.searchsorted(reached, share * reached[-1]))] / STEPS
 
     def roc_auc(self) -> float | None:
-        """How well the scores separate good from bad, in [0, 1]; None without both labels."""
+        """How well the scores separate good from bad, in [0, 1]; None unless both labels occur."""
         return counted_roc_auc(*self._by_class())
 
     def roc_auc_interval(self, *, resamples: int = 2_000, seed: int = 0) -> Interval | None:
-        """`roc_auc` with its 95 % bootstrap interval; None without both labels."""
+        """`roc_auc` with its 95 % bootstrap interval; None unless both labels occur."""
         return counted_roc_auc_interval(*self._by_class(), resamples=resamples, seed=seed)
 
     def bins(self, number: int) -> list[Bin]:
@@ -112,10 +108,3 @@ class ScoreDistribution:
             np.array([good[step] for step in steps], dtype=np.int64),
             np.array([bad[step] for step in steps], dtype=np.int64),
         )
-
-    def _table(self, *labels: bool | None) -> tuple[Floats, Counts]:
-        together: Counter[int] = Counter()
-        for label in labels:
-            together += self._counts[label]
-        steps = sorted(together)
-        return np.array(steps) / STEPS, np.array([together[step] for step in steps], dtype=np.int64)

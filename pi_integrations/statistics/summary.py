@@ -1,25 +1,49 @@
-"""What a scored file amounts to, built row by row in bounded memory."""
+"""The summary of a scored file: distributions, the lowest-scored exchanges, and failures, in bounded memory."""
 
 from __future__ import annotations
 
+import re
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
-from pi_integrations.cli.failures import FailureLog
-from pi_integrations.cli.kept import KeptExchange, Lowest, excerpt
-from pi_integrations.cli.rows import Row
 from pi_integrations.models import DimensionSpec, Question, QuestionScore, ScoreResult, Usage
 from pi_integrations.models.outline import OutlinedQuestion, outline
 from pi_integrations.statistics.distributions import ScoreDistribution
 
-__all__ = ["QuestionSummary", "ScoredRow", "Summary", "UsageTotals"]
+__all__ = [
+    "ExampleExchange",
+    "Excerpt",
+    "Failure",
+    "FailureGroup",
+    "FailureLog",
+    "LowestItems",
+    "QuestionSummary",
+    "ScoredRow",
+    "Summary",
+    "UsageTotals",
+]
+
+_EXCERPT_CHARACTERS = 20_000
+_FAILURE_EXAMPLES = 5
+_FAILURE_GROUPS = 50
+_MESSAGE_CHARACTERS = 2_000
+# Messages of one kind of failure differ in numbers and in quoted text.
+_VARIABLE = re.compile(r"\d+(?:\.\d+)?|'[^']*'|\"[^\"]*\"|`[^`]*`")
+_OTHERS = "(other reasons)"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredRow:
-    """One row of the file with its outcome: a `result`, or the `error` that kept it from having one."""
+    """One row of a scored file, with its `result`, or the `error` that left it without one.
+
+    `number` is its position in the file, from 1; `label` is as written there, and `positive` what it means: True for
+    good, False for bad, None without a label. `extra` holds the file's other columns.
+    """
 
     number: int
     id: str | None
@@ -31,31 +55,118 @@ class ScoredRow:
     error: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The beginning of a text, and the number of characters of the whole text."""
+
+    text: str
+    length: int
+
     @classmethod
-    def of(cls, row: Row, *, result: ScoreResult | None = None, error: str | None = None) -> Self:
-        """`row` with its outcome; a row that could not be read brings its own error."""
-        return cls(
-            number=row.number,
-            id=row.id,
-            llm_input=row.llm_input,
-            llm_output=row.llm_output,
-            label=row.label,
-            positive=row.positive,
-            result=result,
-            error=row.error or error,
-            extra=row.extra,
-        )
+    def of(cls, text: str) -> Self:
+        """The first 20,000 characters of `text`."""
+        return cls(text[:_EXCERPT_CHARACTERS], len(text))
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleExchange:
+    """A scored exchange that a summary shows, its texts cut to 20,000 characters."""
+
+    number: int
+    id: str | None
+    label: str | None
+    positive: bool | None
+    llm_input: Excerpt
+    llm_output: Excerpt
+    result: ScoreResult
+
+
+class LowestItems(Generic[T]):
+    """The `size` items with the lowest keys; of equal keys, the first added stay.
+
+    Example:
+        >>> lowest = LowestItems(2)
+        >>> for word in ("pear", "fig", "banana"):
+        ...     lowest.add(len(word), word)
+        >>> lowest.items
+        ['fig', 'pear']
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._entries: list[tuple[float, T]] = []
+
+    def accepts(self, key: float) -> bool:
+        """Whether an item with this key would be kept now."""
+        return len(self._entries) < self._size or (bool(self._entries) and key < self._entries[-1][0])
+
+    def add(self, key: float, item: T) -> None:
+        """Keeps `item` if its key is low enough."""
+        if self.accepts(key):
+            insort(self._entries, (key, item), key=lambda entry: entry[0])
+            del self._entries[self._size :]
+
+    @property
+    def items(self) -> list[T]:
+        """The items kept, lowest key first."""
+        return [item for _, item in self._entries]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A row without a score, by its position in the file, and the reason."""
+
+    number: int
+    id: str | None
+    message: str
+
+
+@dataclass(slots=True)
+class FailureGroup:
+    """Failures whose messages differ only in numbers and quoted text."""
+
+    count: int = 0
+    examples: list[Failure] = field(default_factory=list)
+
+
+class FailureLog:
+    """Failures counted by kind, with the first 5 of each of the first 50 kinds."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, FailureGroup] = {}
+        self.count = 0
+
+    def add(self, number: int, id: str | None, message: str) -> None:
+        """Counts one failed row."""
+        self.count += 1
+        kind = _VARIABLE.sub("…", message[:_MESSAGE_CHARACTERS])
+        if kind not in self._groups and len(self._groups) >= _FAILURE_GROUPS:
+            kind = _OTHERS
+        group = self._groups.setdefault(kind, FailureGroup())
+        group.count += 1
+        if len(group.examples) < _FAILURE_EXAMPLES:
+            group.examples.append(Failure(number, id, _shortened(message)))
+
+    @property
+    def groups(self) -> list[FailureGroup]:
+        """The kinds, most frequent first."""
+        return sorted(self._groups.values(), key=lambda group: -group.count)
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= _MESSAGE_CHARACTERS else message[: _MESSAGE_CHARACTERS - 1] + "…"
 
 
 @dataclass(slots=True)
 class QuestionSummary:
-    """All scores of one question.
+    """The scores of one question.
 
     Attributes:
-        question: As the spec has it.
+        question: The question, from the spec.
         scores: Raw scores, before the calibration curve.
-        unscored: Rows in which this question got no score, by reason.
-        methods: How often each reading made a score.
+        unscored: Rows in which this question has no score, by reason.
+        methods: How often each reading method made a score.
     """
 
     question: OutlinedQuestion
@@ -66,7 +177,7 @@ class QuestionSummary:
 
 @dataclass(slots=True)
 class UsageTotals:
-    """Sums over the results that say what they cost; None where none does."""
+    """Sums over the results that report usage; None where none does."""
 
     calls: int | None = None
     input_tokens: int | None = None
@@ -82,9 +193,10 @@ class UsageTotals:
 
 
 class Summary:
-    """Counts, distributions, the worst exchanges and the failures of a scored file.
+    """Counts, distributions, the lowest-scored exchanges and the failures of a scored file.
 
-    Memory does not grow with the rows added: scores are counted in steps of 1e-4, and only `keep` exchanges stay whole.
+    Memory does not grow with the number of rows: scores are counted in steps of 1e-4, and only `keep` exchanges are
+    kept whole.
 
     Example:
         >>> spec = [Question(question="Is the answer polite?", label="Polite")]
@@ -94,14 +206,13 @@ class Summary:
         (1, 0.9)
 
     Attributes:
-        spec: What was scored against.
-        rows: How many rows were added; `scored` plus `failures.count`.
-        scored: How many have a total.
+        spec: The scoring spec.
+        rows: Number of rows; `scored` plus `failures.count`.
+        scored: Number of rows with a total.
         total: Distribution of the totals.
-        questions: One summary a question, in the order of the spec.
         failures: Rows without a total, by reason.
-        judges: How many results each judge made, by fingerprint; None for a service that does not say.
-        usage: What the results cost, as far as they say.
+        judges: Number of results by the judge's fingerprint; None for a service that does not name its judge.
+        usage: Calls, tokens and cost of the results that report them.
     """
 
     def __init__(self, spec: Sequence[Question] | DimensionSpec, *, keep: int = 50) -> None:
@@ -113,20 +224,20 @@ class Summary:
         self.judges: Counter[str | None] = Counter()
         self.usage = UsageTotals()
         self._questions = {question.key: QuestionSummary(question) for question in outline(spec)}
-        self._worst: Lowest[KeptExchange] = Lowest(keep)
-        self._low_good: Lowest[KeptExchange] = Lowest(min(keep, 5))
-        self._high_bad: Lowest[KeptExchange] = Lowest(min(keep, 5))
+        self._worst: LowestItems[ExampleExchange] = LowestItems(keep)
+        self._low_good: LowestItems[ExampleExchange] = LowestItems(min(keep, 5))
+        self._high_bad: LowestItems[ExampleExchange] = LowestItems(min(keep, 5))
 
     @classmethod
     def from_rows(cls, rows: Iterable[ScoredRow], spec: Sequence[Question] | DimensionSpec, *, keep: int = 50) -> Self:
-        """The summary of `rows`, read once."""
+        """The summary of `rows`, which are iterated once."""
         summary = cls(spec, keep=keep)
         for row in rows:
             summary.add(row)
         return summary
 
     def add(self, row: ScoredRow) -> None:
-        """Adds one row with its outcome."""
+        """Adds one row."""
         self.rows += 1
         if row.result is None:
             self.failures.add(row.number, row.id, row.error or "no score and no reason given")
@@ -136,61 +247,61 @@ class Summary:
         self.total.add(row.result.total_score, positive=row.positive)
         if row.result.usage:
             self.usage.add(row.result.usage)
-        for outcome in row.result.questions():
-            self._add_outcome(row, outcome)
-        self._keep(row, row.result)
+        for score in row.result.questions():
+            self._add_question_score(row, score)
+        self._keep_example(row, row.result)
 
     @property
     def questions(self) -> list[QuestionSummary]:
-        """One summary a question: in the order of the spec, then any that only the results name."""
+        """One summary per question: in the order of the spec, then any that only the results name."""
         return list(self._questions.values())
 
     @property
-    def worst(self) -> list[KeptExchange]:
+    def worst(self) -> list[ExampleExchange]:
         """The exchanges with the lowest totals, lowest first."""
         return self._worst.items
 
     @property
-    def low_good(self) -> list[KeptExchange]:
+    def low_good(self) -> list[ExampleExchange]:
         """Up to 5 exchanges labelled good with the lowest totals, lowest first."""
         return self._low_good.items
 
     @property
-    def high_bad(self) -> list[KeptExchange]:
+    def high_bad(self) -> list[ExampleExchange]:
         """Up to 5 exchanges labelled bad with the highest totals, highest first."""
         return self._high_bad.items
 
-    def _add_outcome(self, row: ScoredRow, outcome: QuestionScore) -> None:
-        found = self._questions.get(outcome.key)
-        if found is None:
-            stranger = OutlinedQuestion(outcome.key, outcome.key, kind="other", weight=0, share=0)
-            found = self._questions[outcome.key] = QuestionSummary(stranger)
-        if outcome.score is None:
-            found.unscored.add(row.number, row.id, outcome.reason or "no reason given")
+    def _add_question_score(self, row: ScoredRow, score: QuestionScore) -> None:
+        question = self._questions.get(score.key)
+        if question is None:
+            unknown = OutlinedQuestion(score.key, score.key, kind="other", weight=0, share=0)
+            question = self._questions[score.key] = QuestionSummary(unknown)
+        if score.score is None:
+            question.unscored.add(row.number, row.id, score.reason or "no reason given")
             return
-        found.scores.add(outcome.score, positive=row.positive)
-        if outcome.method:
-            found.methods[outcome.method] += 1
+        question.scores.add(score.score, positive=row.positive)
+        if score.method:
+            question.methods[score.method] += 1
 
-    def _keep(self, row: ScoredRow, result: ScoreResult) -> None:
+    def _keep_example(self, row: ScoredRow, result: ScoreResult) -> None:
         total = result.total_score
-        places = [(self._worst, total)]
+        lists = [(self._worst, total)]
         if row.positive is not None:
-            places.append((self._low_good, total) if row.positive else (self._high_bad, -total))
-        wanted = [(place, key) for place, key in places if place.admits(key)]
-        if wanted:
-            kept = _kept(row, result)
-            for place, key in wanted:
-                place.add(key, kept)
+            lists.append((self._low_good, total) if row.positive else (self._high_bad, -total))
+        accepting = [(examples, key) for examples, key in lists if examples.accepts(key)]
+        if accepting:
+            example = _example(row, result)
+            for examples, key in accepting:
+                examples.add(key, example)
 
 
-def _kept(row: ScoredRow, result: ScoreResult) -> KeptExchange:
-    return KeptExchange(
+def _example(row: ScoredRow, result: ScoreResult) -> ExampleExchange:
+    return ExampleExchange(
         number=row.number,
         id=row.id,
         label=None if row.label is None else str(row.label),
         positive=row.positive,
-        llm_input=excerpt(row.llm_input),
-        llm_output=excerpt(row.llm_output),
+        llm_input=Excerpt.of(row.llm_input),
+        llm_output=Excerpt.of(row.llm_output),
         result=result,
     )

@@ -86,7 +86,7 @@ def test_a_job_that_was_left_is_gone_on_with_where_the_file_ends(service: str, f
     job_id = rows_job(whole)
     result = run("generate", "inputs", "--job", job_id, "--base-url", service)
     assert result.exit_code == 0, result.output
-    assert "Going on behind the 1 rows" in result.stderr
+    assert "1 rows are already in" in result.stderr
     assert output.read_bytes() == whole
 
 

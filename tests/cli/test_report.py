@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pi_integrations.cli.visible import visible
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import Question, ScoreResult
-from pi_integrations.reports import write_report
+from pi_integrations.reports.score_report import write_report
+from pi_integrations.reports.text import visible
 from pi_integrations.statistics.comparison import Comparison
 from pi_integrations.statistics.summary import ScoredRow, Summary
 

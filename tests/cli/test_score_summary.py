@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pi_integrations.cli.kept import Lowest
-from pi_integrations.cli.rows import Row
+from pi_integrations.cli.rows import InputRow
 from pi_integrations.models import DimensionSpec, Question, ScoreResult
 from pi_integrations.models.outline import outline
 from pi_integrations.statistics.agreement import Outcomes, paired_bootstrap, roc_auc
 from pi_integrations.statistics.comparison import Comparison
 from pi_integrations.statistics.distributions import ScoreDistribution
-from pi_integrations.statistics.summary import ScoredRow, Summary
+from pi_integrations.statistics.summary import LowestItems, ScoredRow, Summary
 
 SPEC = [Question(question="Is it polite?", label="Polite", weight=3), Question(question="Is it short?")]
 STEP = st.integers(0, 10_000).map(lambda step: step / 10_000)
@@ -46,7 +45,7 @@ def test_summary_counts_rows_scores_and_failures() -> None:
 
 def test_a_row_that_could_not_be_read_keeps_its_own_error() -> None:
     """The reader's error wins over whatever the caller adds."""
-    assert ScoredRow.of(Row(7, error="line 7: bad"), error="not sent").error == "line 7: bad"
+    assert InputRow(7, error="line 7: bad").scored(error="not sent").error == "line 7: bad"
 
 
 def test_an_unscored_question_is_counted_with_its_reason_and_not_as_zero() -> None:
@@ -132,7 +131,7 @@ def test_bins_include_their_lower_end_and_the_last_one_both() -> None:
 @given(st.lists(st.integers(-5, 5), max_size=30), st.integers(1, 8))
 def test_lowest_keeps_what_sorting_would_keep(keys: list[int], size: int) -> None:
     """Equal keys stay in the order they came."""
-    lowest: Lowest[tuple[int, int]] = Lowest(size)
+    lowest: LowestItems[tuple[int, int]] = LowestItems(size)
     items = [(key, index) for index, key in enumerate(keys)]
     for key, index in items:
         lowest.add(key, (key, index))
