@@ -45,6 +45,7 @@ _WebhookHost = Annotated[list[str] | None, typer.Option(help=_WEBHOOK_HOST)]
 
 def run() -> None:
     """Runs the command line; a `PiError` becomes one line on standard error and exit status 2."""
+    # A terminal with a narrow encoding shows question marks instead of ending the command.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -87,7 +88,7 @@ def score(
     ] = None,
     base_url: Annotated[str | None, typer.Option(help="Root of a Pi service; default PI_CLIENT_BASE_URL.")] = None,
     output: Annotated[
-        Path, typer.Option(help="Scores, one JSON line per row; a run that broke off continues there.")
+        Path, typer.Option(help="Scores, one JSON line per row; an interrupted run continues there.")
     ] = Path("pi-scores.jsonl"),
     overwrite: Annotated[bool, typer.Option(help="Replace the scores that the output holds already.")] = False,
     report: Annotated[Path, typer.Option(help="HTML report.")] = Path("pi-report.html"),

@@ -58,6 +58,7 @@ class ScoreEndpoint:
         try:
             return PiClient(base_url=self.base_url, **settings)
         except PiUsageError as error:
+            # Worded so in client/settings.py.
             if "no Pi endpoint" not in str(error):
                 raise
             raise PiUsageError(

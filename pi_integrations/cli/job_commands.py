@@ -23,7 +23,7 @@ _Description = Annotated[str | None, typer.Option(help="What the application doe
 _BatchSize = Annotated[int | None, typer.Option(help="Items requested in one model call.", min=1)]
 _NumShots = Annotated[int | None, typer.Option(help="Examples in one model call.", min=0)]
 _Mode = Annotated[ExplorationMode | None, typer.Option(case_sensitive=False, help="How far to stray from the seeds.")]
-_MaxCost = Annotated[float | None, typer.Option(help="Stop before the model calls cost more, in US dollars.")]
+_MaxCost = Annotated[float | None, typer.Option(help="Most that the model's calls may cost, in US dollars.")]
 _Parallel = Annotated[bool, typer.Option("--parallel", help="Make several batches at a time.")]
 _Webhook = Annotated[str | None, typer.Option(help="URL called when the job ends, if the engine allows its host.")]
 _Output = Annotated[Path, typer.Option(help="Rows, one JSON line each, appended; - is stdout.")]
@@ -192,7 +192,7 @@ def follow(
 
 @jobs_app.command()
 def cancel(job_id: _JobId, base_url: _BaseUrl = None, data_dir: _JobsDir = None) -> None:
-    """End a job; its rows are kept."""
+    """End a job; it keeps what it has made."""
     from pi_integrations.cli.jobs import cancel_job
 
     raise typer.Exit(cancel_job(_endpoint(base_url=base_url, data_dir=data_dir), job_id))

@@ -62,6 +62,7 @@ def jsonl_records(stream: IO[bytes] | IO[str]) -> Iterator[RawRecord]:
     for number, line in enumerate(_lines(stream), start=1):
         if not line.strip():
             continue
+        # One clear error in place of one for every line of a pretty-printed array.
         if first and line.lstrip().startswith(b"["):
             raise PiUsageError(
                 "the file is one JSON array, not JSONL; write one object on each line,"
@@ -167,6 +168,7 @@ def _text_lines(stream: IO[bytes] | IO[str]) -> Iterator[str]:
 
 def _lines(stream: IO[bytes] | IO[str]) -> Iterator[bytes]:
     """Lines with their ends, without a byte order mark; a line over the limit is cut to one byte more than it."""
+    # Reading nothing gives the end of the stream, b"" or "", in its own type.
     binary: Any = getattr(stream, "buffer", stream)
     first = True
     for line in iter(partial(binary.readline, MAX_LINE_BYTES + 1), binary.read(0)):

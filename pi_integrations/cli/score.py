@@ -71,6 +71,7 @@ def score_file(run: ScoreRun, endpoint: ScoreEndpoint, *, threshold: float | Non
     rows = read_rows(
         sys.stdin.buffer if run.source == "-" else Path(run.source), format=run.format, columns=run.columns
     )
+    # The client first: without an endpoint, the output file is not created.
     with (
         endpoint.client() as client,
         OutputFile(run.output, _digest(run, endpoint, spec, client), overwrite=run.overwrite) as output,
@@ -130,8 +131,9 @@ def _digest(run: ScoreRun, endpoint: ScoreEndpoint, spec: Spec, client: PiClient
 
 @dataclass(frozen=True, slots=True)
 class _PendingRow:
-    """A row on its way through the client, which sends no row without texts."""
+    """A row on its way through the client."""
 
+    # `score_many` sends no row without texts; the error that it returns for one is not used.
     row: InputRow
     known: ScoreResult | None
 
@@ -237,6 +239,7 @@ def _progress() -> Progress:
 
 def _status(summary: Summary, threshold: float | None, max_failures: int) -> int:
     mean = summary.total.mean
+    # A missed threshold takes precedence, as documented for CI gates.
     if threshold is not None and (mean is None or mean < threshold):
         shown = "no row was scored" if mean is None else f"the mean total {mean:.4f} is below it"
         errors().print(f"Threshold {threshold} missed: {shown}.", style="bold red")

@@ -17,6 +17,7 @@ from pi_integrations.statistics.summary import FailureGroup, QuestionSummary, Su
 
 __all__ = ["ComparisonTable", "ScoreTable"]
 
+# Cells from which the table has all its columns; a terminal has 80 by default.
 _WIDE = 100
 _GROUPS_SHOWN = 3
 _MESSAGE_CHARACTERS = 300
@@ -262,4 +263,5 @@ def _sparkline(counts: Sequence[int], *, ascii_only: bool = False) -> str:
     """One character per count, as high as the count's share of the largest; a space for 0 only."""
     levels = _ASCII_LEVELS if ascii_only else _LEVELS
     largest = max(counts, default=0)
+    # Rounded up, so that a single score is visible beside a thousand.
     return "".join(levels[-(-count * len(levels) // largest) - 1] if count else " " for count in counts)

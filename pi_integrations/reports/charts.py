@@ -11,6 +11,7 @@ from pi_integrations.statistics.distributions import Bin, ScoreDistribution
 
 __all__ = ["Bar", "Histogram", "Whisker", "curve_points", "histogram", "whisker", "whisker_scale"]
 
+# Share of a bin that stays empty between two bars.
 _GAP = 0.12
 
 
@@ -97,6 +98,7 @@ def whisker_scale(comparison: Comparison) -> float:
 def whisker(interval: Interval, scale: float) -> Whisker:
     """`interval` on an axis from −`scale` to `scale`."""
     reach = scale or 1.0
+    # 48, not 50: the ends stay inside the box.
     low, high, middle = (50 + 48 * value / reach for value in (interval.low, interval.high, interval.estimate))
     return Whisker(low, high, middle)
 

@@ -80,6 +80,7 @@ def _environment() -> Environment:
 
 def _finalized(value: Any) -> Any:
     """Each value the template prints, with invisible characters spelled out; escaping follows."""
+    # Markup comes from the template's own macros, whose values have passed here already.
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

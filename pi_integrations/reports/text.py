@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Passage", "clip", "first_line", "judge_names", "judge_note", "passage", "visible"]
 
+# A text of up to 1,000 characters is not folded for the sake of a few words.
 _SHOWN = 700
 _FOLD_FROM = 1_000
 # Control characters except tab and line ends; marks that reorder or hide text; lone surrogates, which no file holds.

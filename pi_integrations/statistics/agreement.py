@@ -156,6 +156,7 @@ def _by_class(
 
 def _areas(positive: Counts, negative: Counts) -> Floats:
     """The ROC AUC of each row of counts."""
+    # The Mann-Whitney statistic: each positive beats the negatives below it, and half of those that tie with it.
     below = np.cumsum(negative, axis=1) - negative
     beaten = (positive * (below + negative / 2)).sum(axis=1)
     area: Floats = beaten / (positive.sum(axis=1) * negative.sum(axis=1))

@@ -95,6 +95,7 @@ class ScoreDistribution:
         """A histogram of `number` equal bins over [0, 1]."""
         counts = {label: [0] * number for label in self._counts}
         for label, counter in self._counts.items():
+            # In integers: 0.29 * 100 is a little less than 29, and would fall into the bin below.
             for step, occurred in counter.items():
                 counts[label][min(step * number // STEPS, number - 1)] += occurred
         return [

@@ -104,6 +104,7 @@ class LowestItems(Generic[T]):
     def add(self, key: float, item: T) -> None:
         """Keeps `item` if its key is low enough."""
         if self.accepts(key):
+            # Equal keys stay in the order of arrival, so that the last one to arrive is dropped.
             insort(self._entries, (key, item), key=lambda entry: entry[0])
             del self._entries[self._size :]
 

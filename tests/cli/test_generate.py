@@ -15,8 +15,10 @@ import pytest
 from cli.processes import SCRIPTED, SLOW, address, running
 from typer.testing import CliRunner, Result
 
-from pi_integrations import PiClient, PiError
+from pi_integrations import AsyncPiClient, PiClient, PiError
 from pi_integrations.cli.app import app
+from pi_integrations.cli.endpoints import job_resources
+from pi_integrations.models.families import FAMILIES
 
 SEEDS = "question,answer\nDo you repair bikes?,On weekdays.\nWhere are you?,By the river.\n"
 
@@ -223,3 +225,9 @@ def test_wrong_usage_is_told_before_anything_is_asked(folder: Path, arguments: t
     assert says in str(result.exception)
     assert [path.name for path in folder.iterdir()] == ["seeds.csv"]
     assert (folder / "seeds.csv").read_text() == SEEDS
+
+
+def test_jobs_covers_every_registered_family() -> None:
+    """A family that is registered is listed, shown, followed and cancelled; the shell names none."""
+    resources = job_resources(AsyncPiClient(base_url="http://127.0.0.1:9"))
+    assert {kind: each.routes.path for kind, each in resources.items()} == {each.kind: each.path for each in FAMILIES}
