@@ -16,11 +16,11 @@ from typing import IO, Any, Self
 from pydantic import ValidationError
 
 from pi_integrations.cli.held_file import HeldFile
-from pi_integrations.cli.rows import Row
-from pi_integrations.cli.summary import ScoredRow
+from pi_integrations.cli.rows import InputRow
 from pi_integrations.datasets.jsonl_file import is_torn
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import ScoreResult
+from pi_integrations.statistics.summary import ScoredRow
 
 __all__ = ["OutputFile", "run_digest"]
 
@@ -89,7 +89,7 @@ class OutputFile:
                 self._kept[entry["row"]] = self._whole
             self._whole += len(line)
 
-    def former(self, row: Row) -> ScoreResult | None:
+    def former(self, row: InputRow) -> ScoreResult | None:
         """The scores a former run gave this very row."""
         place = self._kept.get(row.number)
         if place is None or row.error or self._reader is None:

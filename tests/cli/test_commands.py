@@ -14,8 +14,7 @@ from typer.testing import CliRunner, Result
 from pi_integrations import PiError
 from pi_integrations.cli.app import app
 from pi_integrations.cli.output_file import OutputFile
-from pi_integrations.cli.rows import Row
-from pi_integrations.cli.summary import ScoredRow
+from pi_integrations.cli.rows import InputRow
 
 SPEC = [
     {"question": "Is the answer polite?", "label": "polite"},
@@ -85,7 +84,7 @@ def test_a_broken_run_goes_on_from_its_output(folder: Path) -> None:
     (folder / "pi-scores.jsonl").write_text(marked + "\n" + torn[: len(torn) // 2])
     result = score()
     assert result.exit_code == 0
-    assert "Going on from 1 rows" in result.output
+    assert "1 rows are scored already" in result.output
     after = lines(folder / "pi-scores.jsonl")
     assert ["was_kept" in row["scores"] for row in after] == [True, False]  # type: ignore[operator]
 
@@ -235,7 +234,7 @@ def test_two_runs_never_write_to_one_output(folder: Path, overwrite: tuple[str, 
     assert score().exit_code == 0
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*ROWS, ROWS[0] | {"id": "c"}]))
     run_digest = lines(output)[0]["run"]
-    row = ScoredRow.of(Row(number=3, llm_input="", llm_output=""), error="none")
+    row = InputRow(number=3, llm_input="", llm_output="").scored(error="none")
     with OutputFile(output, str(run_digest), overwrite=False) as first:
         for _ in range(2):
             refused = score(*overwrite)

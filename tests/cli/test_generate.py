@@ -15,8 +15,9 @@ import pytest
 from cli.processes import SCRIPTED, SLOW, address, running
 from typer.testing import CliRunner, Result
 
-from pi_integrations import PiClient, PiError
+from pi_integrations import AsyncPiClient, PiClient, PiError
 from pi_integrations.cli.app import app
+from pi_integrations.models.families import FAMILIES
 
 SEEDS = "question,answer\nDo you repair bikes?,On weekdays.\nWhere are you?,By the river.\n"
 
@@ -86,7 +87,7 @@ def test_a_job_that_was_left_is_gone_on_with_where_the_file_ends(service: str, f
     job_id = rows_job(whole)
     result = run("generate", "inputs", "--job", job_id, "--base-url", service)
     assert result.exit_code == 0, result.output
-    assert "Going on behind the 1 rows" in result.stderr
+    assert "1 rows are already in" in result.stderr
     assert output.read_bytes() == whole
 
 
@@ -223,3 +224,9 @@ def test_wrong_usage_is_told_before_anything_is_asked(folder: Path, arguments: t
     assert says in str(result.exception)
     assert [path.name for path in folder.iterdir()] == ["seeds.csv"]
     assert (folder / "seeds.csv").read_text() == SEEDS
+
+
+def test_jobs_covers_every_registered_family() -> None:
+    """A family that is registered is listed, shown, followed and cancelled; the shell names none."""
+    resources = AsyncPiClient(base_url="http://127.0.0.1:9").job_resources
+    assert {kind: each.family.path for kind, each in resources.items()} == {each.kind: each.path for each in FAMILIES}
