@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeAlias
 
 from pi_integrations.errors import PiUsageError
 
-__all__ = ["ExchangeFilter", "Names", "Tags"]
+__all__ = ["ExchangeFilter", "Names", "Tags", "checked_tags"]
 
 Names: TypeAlias = str | Collection[str] | Callable[[str | None], bool]
 Tags: TypeAlias = str | Collection[str] | Callable[[Sequence[str]], bool]
@@ -62,3 +62,19 @@ def _exact(given: str | Collection[str], argument: str) -> frozenset[str]:
     if not isinstance(words, Collection) or not all(isinstance(word, str) for word in words):
         raise PiUsageError(f"{argument} is a {type(given).__name__}; give strings, or a function that returns a bool")
     return frozenset(words)
+
+
+def checked_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """`tags` as a tuple.
+
+    Raises:
+        PiUsageError: when it is something else than several strings.
+    """
+    if isinstance(tags, str):
+        raise PiUsageError(f"tags is a string, {tags!r}; give a list of tags: [{tags!r}]")
+    if not isinstance(tags, Iterable):
+        raise PiUsageError(f"tags is a {type(tags).__name__}; give a list of strings")
+    tags = tuple(tags)
+    if not all(isinstance(tag, str) for tag in tags):
+        raise PiUsageError("tags holds something else than strings; give a list of strings")
+    return tags

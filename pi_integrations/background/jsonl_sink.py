@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pi_integrations.background.any_json import any_json
-from pi_integrations.background.forks import reset_after_fork
+from pi_integrations.background.process import reset_after_fork
 from pi_integrations.background.sinks import BackgroundScore
 from pi_integrations.errors import PiUsageError
 

@@ -13,8 +13,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langsmith.run_helpers import get_current_run_tree
 
 from pi_integrations.background import BackgroundScorer, Tally, WarnOnce
-from pi_integrations.background.once import kind_of
-from pi_integrations.background.trouble import TROUBLE, is_ctrl_c
+from pi_integrations.background.absorbed_errors import ABSORBED_ERRORS, is_ctrl_c, kind_of
 from pi_integrations.client.loop_thread import NotCopied
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.abandoned_runs import FALLBACKS, when_abandoned
@@ -202,7 +201,7 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
         """Called by LangGraph: a graph stops to ask, and its run ends next."""
         try:
             run = None if event.run_id is None else self._runs.around(event.run_id)
-        except TROUBLE as error:
+        except ABSORBED_ERRORS as error:
             self._went_wrong(None, error)
             return
         if run is not None:
@@ -233,7 +232,7 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
                 self._warn("open", "Too many runs are open, and the oldest was given up: raise max_open_runs.")
             if kind == "llm" or FALLBACKS in sys.modules:
                 when_abandoned(partial(self.on_chain_error, None, run_id=run_id))
-        except TROUBLE as error:
+        except ABSORBED_ERRORS as error:
             self._went_wrong(run_id, error)
 
     def _went_wrong(self, run_id: UUID | None, error: BaseException) -> None:
@@ -256,7 +255,7 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
             kept = self._kept(run, model_output(outputs) if is_model else outputs)
         except BaseException as error:
             self._unread(run, error)
-            if not isinstance(error, TROUBLE):
+            if not isinstance(error, ABSORBED_ERRORS):
                 raise
         else:
             self._scorer.defer(self._finish, run, kept)
@@ -281,7 +280,7 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
         try:
             run.documents = _texts(run.documents)
             self._conversations.meet(run, failed=True)
-        except TROUBLE as error:
+        except ABSORBED_ERRORS as error:
             self._unread(run, error)
         else:
             self._scorer.defer(self._tally.add, "incomplete")

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-from pi_integrations.background.forks import reset_after_fork
+from pi_integrations.background.process import reset_after_fork
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.open_runs import OpenRun
 from pi_integrations.langchain.questions import Questions, thread_of

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from langchain_core.runnables.config import RunnableConfig, var_child_runnable_config
 
-from pi_integrations.background.forks import reset_after_fork
+from pi_integrations.background.process import reset_after_fork
 
 __all__ = ["OpenRun", "OpenRuns"]
 

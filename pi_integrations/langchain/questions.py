@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pi_integrations.background.forks import reset_after_fork
+from pi_integrations.background.process import reset_after_fork
 from pi_integrations.langchain.fields import INPUT_NAMES, opened
 from pi_integrations.langchain.open_runs import OpenRun
 from pi_integrations.langchain.run_answers import is_resumed

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pi_integrations.background.trouble import TROUBLE
+from pi_integrations.background.absorbed_errors import ABSORBED_ERRORS
 from pi_integrations.langchain.exchange import ExchangeReader
 from pi_integrations.langchain.open_runs import OpenRun
 from pi_integrations.langchain.questions import asked_of, texts_held
@@ -47,7 +47,7 @@ def read_run(reader: ExchangeReader, run: OpenRun, outputs: Any) -> Reading:
             message_id=getattr(last_message(outputs), "id", None),
             response_id=_response_id(run, outputs),
         )
-    except TROUBLE as error:
+    except ABSORBED_ERRORS as error:
         return Reading(error=error)
 
 

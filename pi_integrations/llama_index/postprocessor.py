@@ -11,7 +11,7 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from pydantic import PrivateAttr
 
 from pi_integrations.background import WarnOnce
-from pi_integrations.background.once import kind_of
+from pi_integrations.background.absorbed_errors import kind_of
 from pi_integrations.client import AnyClient, AsyncPiClient, PiClient, SpecScorer
 from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.errors import PiError, PiUsageError
