@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pi_integrations.cli.comparison import Comparison
 from pi_integrations.cli.console import errors, results
 from pi_integrations.cli.endpoint import Endpoint
-from pi_integrations.cli.output_file import OutputFile, run_digest
+from pi_integrations.cli.output_file import OutputFile
 from pi_integrations.cli.report import write_report
 from pi_integrations.cli.rows import Format, Row, read_rows
 from pi_integrations.cli.spec_files import load_spec
@@ -23,6 +23,7 @@ from pi_integrations.cli.summary import ScoredRow, Summary
 from pi_integrations.cli.tables import comparison_table, score_table
 from pi_integrations.client import PiClient
 from pi_integrations.errors import PiUsageError
+from pi_integrations.files import run_digest
 from pi_integrations.models import AggregationMethod, DimensionSpec, Question, ScoreResult
 
 __all__ = ["Job", "score_file"]

@@ -42,7 +42,7 @@ def test_a_file_that_is_written_to_is_refused_to_others(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     with RowsFile(path) as file:
         for row in ROWS:
-            with pytest.raises(PiUsageError, match="another command is writing"):
+            with pytest.raises(PiUsageError, match="another process is writing"):
                 RowsFile(path)
             file.write(row)
     with RowsFile(path) as file:

@@ -13,14 +13,13 @@ from rich.console import Console
 from pi_integrations.cli.console import errors, results
 from pi_integrations.cli.generate.plan import Plan
 from pi_integrations.cli.generate.progress import GenerationProgress
-from pi_integrations.cli.generate.rows_file import RowsFile
-from pi_integrations.cli.generate.rows_stream import RowsStream
+from pi_integrations.cli.generate.rows_file import RowsFile, RowsStream
 from pi_integrations.cli.job_endpoint import JobEndpoint
 from pi_integrations.cli.tables.jobs import figures_lines
 from pi_integrations.cli.visible import visible
 from pi_integrations.client import AsyncPiClient
 from pi_integrations.client.jobs import Job
-from pi_integrations.datasets.row import Row
+from pi_integrations.datasets import DatasetRow
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import JobState
 
@@ -101,7 +100,7 @@ class _Generation:
     async def _take_rows(self, job: Job[Any, Any], start: int, progress: GenerationProgress) -> None:
         index = start
         async for item in job.data(start):
-            self._rows.write(Row.of(job.job_id, index, item).as_dict())
+            self._rows.write(DatasetRow.of(job.job_id, index, item).as_dict())
             progress.row()
             index += 1
 
