@@ -15,7 +15,7 @@ from pi_integrations.client.streams import OpenStream
 from pi_integrations.client.transport import Answer, ByteStream, Channel
 from pi_integrations.errors import PiConnectionError
 from pi_integrations.models.wire import API_KEY_HEADER
-from pi_integrations.telemetry.calls import ScoreCall
+from pi_integrations.telemetry import ScoreCall
 
 __all__ = ["Calls", "Outgoing"]
 
