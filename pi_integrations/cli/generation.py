@@ -16,12 +16,11 @@ from rich.table import Column
 
 from pi_integrations.cli.console import errors, results, shown_message
 from pi_integrations.cli.endpoints import JobEndpoint
-from pi_integrations.cli.generate.rows_file import RowsFile
-from pi_integrations.cli.generate.rows_stream import RowsStream
+from pi_integrations.cli.generated_rows import RowsFile, RowsStream
 from pi_integrations.cli.generation_plan import GenerationPlan
 from pi_integrations.cli.job_table import figures_lines
 from pi_integrations.client import Job, JobResource
-from pi_integrations.datasets.row import Row
+from pi_integrations.datasets import DatasetRow
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import GenerationFigures, JobState
 from pi_integrations.reports.text import visible
@@ -109,7 +108,7 @@ class _Generation:
     async def _write_rows(self, job: Job[Any, Any], start: int, progress: _GenerationProgress) -> None:
         index = start
         async for item in job.data(start):
-            self._rows.write(Row.of(job.job_id, index, item).as_dict())
+            self._rows.write(DatasetRow.of(job.job_id, index, item).as_dict())
             progress.add_row()
             index += 1
 

@@ -18,7 +18,7 @@ from pi_integrations.client.transport import Answer, ByteStream, Channel
 from pi_integrations.errors import PiConnectionError, PiResponseError, PiUsageError
 from pi_integrations.models import describe, render
 from pi_integrations.models.wire import API_KEY_HEADER
-from pi_integrations.telemetry.calls import ScoreCall
+from pi_integrations.telemetry import ScoreCall
 
 __all__ = ["Calls", "JsonReader", "Outgoing", "json_body"]
 

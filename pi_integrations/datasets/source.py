@@ -1,4 +1,4 @@
-"""Where rows come from: a job that is there already, or one that is started when first needed."""
+"""The job that rows come from: an existing one, or one that is started when first needed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ AnyJob = Job[Any, Any]
 
 
 class JobSource:
-    """One job: given, named by its id, or started once, whoever asks first and however often.
+    """One job: a handle, an id, or one that is started at the first call of `job`, and only once.
 
     Args:
         job: A `Job` or a `SyncJob`.
-        job_id: Of a job that exists; needs no `job`.
-        start: Arguments of `start_job` for a job to be started at first need, such as
+        job_id: Id of an existing job, in place of `job`.
+        start: In place of both, the arguments of `start_job` for a new job, such as
             `{"num_pairs_to_generate": 50, "seeds": []}`.
-        kind: `pairs` or `inputs`: what a job named or started makes.
+        kind: `pairs` or `inputs`: the items of the job that `job_id` or `start` names.
         client: Reaches the service; default: an `AsyncPiClient` for the endpoint in the environment.
 
     Raises:
@@ -41,7 +41,7 @@ class JobSource:
         client: AsyncPiClient | PiClient | None = None,
     ) -> None:
         if sum(given is not None for given in (job, job_id, start)) != 1:
-            raise PiUsageError("give one of job (a handle), job_id (of a job that exists) and start (to start one)")
+            raise PiUsageError("give one of job (a handle), job_id (of an existing job) and start (to start one)")
         if kind not in ("pairs", "inputs"):
             raise PiUsageError(f"kind is {kind!r}; give pairs or inputs")
         if job is not None and not isinstance(job, Job | SyncJob):
@@ -56,7 +56,7 @@ class JobSource:
 
     @property
     def client(self) -> AsyncPiClient:
-        """The client; made from the environment when none was given."""
+        """The client; by default one for the endpoint in the environment."""
         return self._client.asynchronous
 
     @property
@@ -69,13 +69,13 @@ class JobSource:
         return self.client.job_resources[self._kind]
 
     async def job(self) -> AnyJob:
-        """The job, started if need be.
+        """The job, started if it is not.
 
         Raises:
             PiError: when it cannot be started; the next call tries again.
         """
         if self._job is None:
-            # On the one background loop, so that two loops or threads that ask at once start one job.
+            # On the one background loop, so that two loops or threads start one job.
             self._job = await loop_thread().hop(self._started())
         return self._job
 

@@ -251,7 +251,7 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
                     return
                 run.inputs = Captured(details["inputs"])
             run.documents = _texts(run.documents)
-            self._conversations.meet(run)
+            self._conversations.attach(run)
             kept = self._kept(run, model_output(outputs) if is_model else outputs)
         except BaseException as error:
             self._unread(run, error)
@@ -279,7 +279,7 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
     def _give_up(self, run: OpenRun) -> None:
         try:
             run.documents = _texts(run.documents)
-            self._conversations.meet(run, failed=True)
+            self._conversations.attach(run, failed=True)
         except ABSORBED_ERRORS as error:
             self._unread(run, error)
         else:

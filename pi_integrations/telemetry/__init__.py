@@ -1,6 +1,159 @@
-"""OpenTelemetry, where the application uses it; without it, nothing is loaded and nothing is recorded."""
+"""OpenTelemetry, for applications that use it: a span per score call of the client; events are in `evaluations`.
 
-from pi_integrations.telemetry.calls import score_call
-from pi_integrations.telemetry.current import current_span_context, linked_to
+Spans follow the semantic conventions for generative AI and for HTTP clients. Where the application has not loaded
+OpenTelemetry, nothing is loaded and nothing is recorded.
+"""
 
-__all__ = ["current_span_context", "linked_to", "score_call"]
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pi_integrations._version import __version__
+from pi_integrations.errors import PiStatusError
+from pi_integrations.models import ScoreResult
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span, SpanContext
+
+__all__ = ["ScoreCall", "current_span_context", "linked_to", "score_call"]
+
+_linked: ContextVar[SpanContext | None] = ContextVar("pi_integrations_linked_span", default=None)
+_trace: ModuleType | None = None
+
+
+def _api() -> ModuleType | None:
+    # An application that configured a provider has imported this; importing it here would cost every other 25 ms.
+    if "opentelemetry.trace" not in sys.modules:
+        return None
+    global _trace
+    if _trace is None:
+        from opentelemetry import trace
+
+        _trace = trace
+    return _trace
+
+
+def _tracing() -> ModuleType | None:
+    """`opentelemetry.trace` if the application has configured a tracer provider; else None."""
+    trace = _api()
+    if trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return None
+    return trace
+
+
+def current_span_context() -> SpanContext | None:
+    """The context of the current span; None outside every span."""
+    trace = _api()
+    if trace is None:
+        return None
+    context: SpanContext = trace.get_current_span().get_span_context()
+    return context if context.is_valid else None
+
+
+@contextmanager
+def linked_to(span: SpanContext | None) -> Iterator[None]:
+    """Makes spans of score calls inside link to `span`, which caused them in another trace."""
+    token = _linked.set(span)
+    try:
+        yield
+    finally:
+        _linked.reset(token)
+
+
+class ScoreCall:
+    """Receives the events of one score call; this class ignores them, for applications without tracing."""
+
+    def sending(self) -> None:
+        """An attempt begins."""
+
+    def answered(self, status: int) -> None:
+        """An attempt was answered with an HTTP status."""
+
+    def scored(self, result: ScoreResult) -> None:
+        """The call has its result."""
+
+
+class _TracedCall(ScoreCall):
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self._attempts = 0
+
+    def sending(self) -> None:
+        self._attempts += 1
+        if self._attempts > 1:
+            self._span.set_attribute("http.request.resend_count", self._attempts - 1)
+
+    def answered(self, status: int) -> None:
+        self._span.set_attribute("http.response.status_code", status)
+
+    def scored(self, result: ScoreResult) -> None:
+        self._span.set_attribute("pi.total_score", result.total_score)
+        usage = result.usage
+        known: dict[str, Any] = {
+            "pi.judge": result.judge,
+            "gen_ai.usage.input_tokens": usage and usage.input_tokens,
+            "gen_ai.usage.output_tokens": usage and usage.output_tokens,
+        }
+        for name, value in known.items():
+            if value is not None:
+                self._span.set_attribute(name, value)
+
+
+_UNTRACED = ScoreCall()
+
+
+@contextmanager
+def score_call(base_url: str) -> Iterator[ScoreCall]:
+    """A span named `evaluate pi` around one score call and its retries, if a tracer provider is configured.
+
+    Its attributes are the server, the status of the last answer, the number of retries, and the type of the error that
+    ended it; never a text of the exchange, a message of an error, or a key.
+    """
+    trace = _tracing()
+    if trace is None:
+        yield _UNTRACED
+        return
+    span = _start(trace, base_url)
+    with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+        try:
+            yield _TracedCall(span)
+        except BaseException as error:
+            span.set_attribute("error.type", _kind(error))
+            span.set_status(trace.StatusCode.ERROR)
+            raise
+
+
+def _start(trace: ModuleType, base_url: str) -> Span:
+    cause = _linked.get()
+    links = [trace.Link(cause)] if cause is not None else None
+    tracer = trace.get_tracer("pi_integrations", __version__)
+    started: Span = tracer.start_span(
+        "evaluate pi", kind=trace.SpanKind.CLIENT, links=links, attributes=_address(base_url)
+    )
+    return started
+
+
+@lru_cache(maxsize=64)
+def _address(base_url: str) -> dict[str, Any]:
+    parts = urlsplit(base_url)
+    return {
+        "gen_ai.operation.name": "evaluate",
+        "gen_ai.provider.name": "pi",
+        "http.request.method": "POST",
+        "server.address": parts.hostname or "",
+        "server.port": parts.port or (443 if parts.scheme == "https" else 80),
+    }
+
+
+def _kind(error: BaseException) -> str:
+    if isinstance(error, PiStatusError):
+        return str(error.status)
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

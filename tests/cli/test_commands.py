@@ -239,7 +239,7 @@ def test_two_runs_never_write_to_one_output(folder: Path, overwrite: tuple[str, 
         for _ in range(2):
             refused = score(*overwrite)
             assert isinstance(refused.exception, PiError), refused.output
-            assert "another command is writing" in str(refused.exception)
+            assert "another process is writing" in str(refused.exception)
             first.write(row)
     assert len(lines(output)) == 4
     assert score(*overwrite).exit_code == 0

@@ -1,4 +1,4 @@
-"""What graphs that are interrupted were asked, until they answer it."""
+"""The inputs of graphs that were interrupted, until the graphs answer them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pi_integrations.langchain.fields import INPUT_NAMES, opened
 from pi_integrations.langchain.open_runs import OpenRun
 from pi_integrations.langchain.run_answers import is_resumed
 
-__all__ = ["Question", "Questions", "asked_of", "texts_held", "thread_of"]
+__all__ = ["PendingInput", "PendingInputs", "asked_of", "texts_held", "thread_of"]
 
 
 @dataclass(slots=True, eq=False)
-class Question:
-    """What a run of a graph was given.
+class PendingInput:
+    """The inputs of a run of a graph.
 
     Attributes:
         inputs: Captured until they are read.
@@ -35,16 +35,16 @@ class Question:
     number: int = field(default_factory=itertools.count().__next__)
 
 
-class Questions:
-    """Remembers of each thread of a graph that may go on what it was asked.
+class PendingInputs:
+    """Remembers the inputs of each thread of a graph that may be resumed.
 
-    A question is met when its run ends, on the application's time, so that the run that goes on finds it whatever was
-    read until then.
+    They are attached to a run when it ends, on the application's time, so that the run that resumes it finds them
+    whatever was read until then.
 
     Thread-safe, never larger than its limit, empty in a forked child.
 
     Args:
-        limit: Questions to remember; one more, and the oldest is forgotten.
+        limit: Inputs to remember; one more, and the oldest is forgotten.
     """
 
     def __init__(self, limit: int) -> None:
@@ -53,16 +53,16 @@ class Questions:
         reset_after_fork(self)
 
     def start_over(self) -> None:
-        """Forgets every question."""
+        """Forgets all inputs."""
         # Reentrant: a garbage collection in here may close a stream, which ends a run.
         self._lock = threading.RLock()
-        self._open: OrderedDict[str, Question] = OrderedDict()
+        self._open: OrderedDict[str, PendingInput] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def meet(self, run: OpenRun, *, is_open: bool) -> None:
-        """Says in `run`, which ended, what it was asked: itself, or its graph before.
+    def attach(self, run: OpenRun, *, is_open: bool) -> None:
+        """Attaches to `run`, which ended, the inputs it answers: its own, or those of the run it resumed.
 
         Args:
             run: One of a thread.
@@ -70,50 +70,50 @@ class Questions:
         """
         thread = thread_of(run)
         if is_resumed(run.inputs.kept):
-            run.question = question = self._open.get(thread)
-            if question is not None:
-                question.documents = run.documents = [*question.documents, *run.documents]
+            run.pending = pending = self._open.get(thread)
+            if pending is not None:
+                pending.documents = run.documents = [*pending.documents, *run.documents]
         else:
-            run.question = question = Question(run.inputs, run.documents)
-        if question is not None and is_open:
-            self.keep(thread, question)
-        elif question is not None:
-            self.forget(thread, question)
+            run.pending = pending = PendingInput(run.inputs, run.documents)
+        if pending is not None and is_open:
+            self.keep(thread, pending)
+        elif pending is not None:
+            self.forget(thread, pending)
 
-    def keep(self, thread: str, question: Question) -> None:
-        """Remembers `question`, unless a later one is there."""
+    def keep(self, thread: str, pending: PendingInput) -> None:
+        """Remembers `pending`, unless the thread has later inputs."""
         with self._lock:
             before = self._open.get(thread)
-            if before is not None and before.number >= question.number:
+            if before is not None and before.number >= pending.number:
                 return
-            self._open[thread] = question
+            self._open[thread] = pending
             self._open.move_to_end(thread)
             if len(self._open) > self._limit:
                 self._open.popitem(last=False)
 
-    def forget(self, thread: str, question: Question) -> None:
-        """Nothing goes on for `question`, or for earlier ones of its thread."""
+    def forget(self, thread: str, pending: PendingInput) -> None:
+        """Forgets `pending` and earlier inputs of its thread."""
         with self._lock:
             kept = self._open.get(thread)
-            if kept is not None and kept.number <= question.number:
+            if kept is not None and kept.number <= pending.number:
                 del self._open[thread]
 
 
 def asked_of(run: OpenRun, outputs: Any) -> tuple[Any, list[Any]]:
     """What `run` was asked, and what retrievers found for it, now that its outputs are known."""
-    question, given = run.question, run.inputs.read()
-    if question is None:
+    pending, given = run.pending, run.inputs.read()
+    if pending is None:
         return given, run.documents
-    if question.answered is not None and is_resumed(given):
-        before, found = question.answered
-        if before != texts_held(question, outputs):  # the state says that it is another one by now, and which
+    if pending.answered is not None and is_resumed(given):
+        before, found = pending.answered
+        if before != texts_held(pending, outputs):  # the state says that it is another one by now, and which
             return given, run.documents[found:]
-    return question.inputs.read(), run.documents
+    return pending.inputs.read(), run.documents
 
 
-def texts_held(question: Question, outputs: Any) -> Mapping[str, str]:
+def texts_held(pending: PendingInput, outputs: Any) -> Mapping[str, str]:
     """The texts of a state that have the names of those in the inputs."""
-    inputs = opened(question.inputs.read(), None, is_state=True)
+    inputs = opened(pending.inputs.read(), None, is_state=True)
     if not isinstance(inputs, Mapping) or not isinstance(outputs, Mapping):
         return {}
     names = [name for name, text in inputs.items() if isinstance(text, str) and name in INPUT_NAMES]
