@@ -81,11 +81,7 @@ class Calls:
         return await self._retry(request, attempt)
 
     async def open(self, request: Outgoing) -> OpenStream:
-        """The answer to `request`, to be read as it arrives; only its opening takes a slot of the limit.
-
-        Raises:
-            PiStatusError: when its status is not 2xx, retries included.
-        """
+        """The answer to `request`, to be read as it arrives; only its opening takes a slot of the limit."""
 
         async def opening(channel: Channel) -> ByteStream:
             headers = self._complete(request)
@@ -163,13 +159,7 @@ class JsonReader(Generic[T]):
         self._noun = noun
 
     def __call__(self, request: Outgoing, answer: Answer) -> T:
-        """The value.
-
-        Raises:
-            PiStatusError: when the status is not 2xx.
-            PiConnectionError: when the body is cut off.
-            PiResponseError: when the body holds something else.
-        """
+        """The value; a PiStatusError, or a PiConnectionError or PiResponseError when the body is cut off or wrong."""
         if not 200 <= answer.status < 300:
             raise status_error(request.method, request.path, answer, hints=request.hints)
         try:

@@ -168,11 +168,7 @@ class OpenStream:
             raise
 
     async def read(self) -> bytes:
-        """What has arrived since, at least one byte; `b""` at the end of a whole body.
-
-        Raises:
-            PiConnectionError: when the body is cut off or silent, or when its loop or its process is gone.
-        """
+        """See `ByteStream.read`; a PiConnectionError, too, when its loop or its process is gone."""
         return await self._hop(self._held.read())
 
     async def aclose(self) -> None:

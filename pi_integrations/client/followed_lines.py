@@ -165,9 +165,6 @@ class _Connection:
         after_end: Whether the job was known to have ended before the stream was opened.
         fruitful: Whether it has brought a new line.
         framed: Whether the end of a complete body can be told from a cut.
-
-    Raises:
-        PiResponseError: when the answer is a web page, or begins behind `start`.
     """
 
     def __init__(self, stream: OpenStream, request: str, start: int, *, after_end: bool) -> None:
@@ -183,12 +180,7 @@ class _Connection:
         self._size = 0
 
     async def read(self) -> list[bytes] | None:
-        """The new lines in what has arrived, maybe none; None at the end of a complete body.
-
-        Raises:
-            PiConnectionError: when it is cut off or silent.
-            PiResponseError: when a line has no end.
-        """
+        """The new lines in what has arrived, maybe none; None at the end of a complete body."""
         chunk = await self.stream.read()
         if not chunk:
             return None
@@ -259,11 +251,7 @@ class Patience:
         await asyncio.sleep(self._policy.pause(self._failures))
 
     async def wait(self, error: PiConnectionError) -> None:
-        """Waits after a failure; after the first not at all.
-
-        Raises:
-            PiConnectionError: `error`, when the time is used up.
-        """
+        """Waits after a failure, not at all after the first; raises `error` when the time is used up."""
         now = time.monotonic()
         self._since = now if self._since is None else self._since
         self._failures += 1

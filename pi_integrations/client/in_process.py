@@ -127,11 +127,7 @@ class _Stream:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, app: Any, scope: dict[str, Any]) -> None:
-        """Calls `app`, and returns when the answer has begun.
-
-        Raises:
-            PiConnectionError: when it fails, or does not answer in time.
-        """
+        """Calls `app`, and returns when the answer has begun; a PiConnectionError when it does not."""
         self._task = asyncio.create_task(self._run(app, scope))
         try:
             while not self.status:
