@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pi_integrations.cli.rows import InputRow
-from pi_integrations.models import DimensionSpec, Question, ScoreResult
-from pi_integrations.models.outline import outline
+from pi_integrations.models import Question, ScoreResult
 from pi_integrations.statistics.agreement import Outcomes, paired_bootstrap, roc_auc
 from pi_integrations.statistics.comparison import Comparison
 from pi_integrations.statistics.distributions import ScoreDistribution
@@ -91,20 +90,6 @@ def test_questions_keep_the_order_and_the_shares_of_the_spec() -> None:
         ("Is it short?", 0.25),
         ("Other", 0),
     ]
-
-
-def test_shares_of_a_dimension_spec_multiply_down() -> None:
-    """Dimensions 1 : 3, sub-dimensions 1 : 1 in the second: shares 1/4, 3/8, 3/8, keyed as results key them."""
-    sub = {"description": "Is it?"}
-    spec = DimensionSpec.model_validate(
-        {
-            "dimensions": [
-                {"label": "A", "weight": 1, "sub_dimensions": [{"label": "x", **sub}]},
-                {"label": "B", "weight": 3, "sub_dimensions": [{"label": "y", **sub}, {"label": "z", **sub}]},
-            ]
-        }
-    )
-    assert [(q.key, q.share) for q in outline(spec)] == [("A / x", 0.25), ("B / y", 0.375), ("B / z", 0.375)]
 
 
 @given(st.lists(st.tuples(STEP, st.booleans()), min_size=1, max_size=50))

@@ -22,20 +22,17 @@ from pi_integrations.background.sinks import BackgroundScore, MemorySink, ScoreS
 from pi_integrations.background.told import Told
 from pi_integrations.background.trouble import TROUBLE
 from pi_integrations.background.worker import Exchange
-from pi_integrations.client import AsyncPiClient, PiClient
-from pi_integrations.client.loop_thread import abandon, loop_thread
-from pi_integrations.client.resources import SpecLike
-from pi_integrations.client.rubric import Rubric
-from pi_integrations.client.shared import Shared
+from pi_integrations.client import AnyClient, AsyncPiClient, PiClient, SpecScorer
+from pi_integrations.client.loop_thread import NotCopied, abandon, loop_thread
 from pi_integrations.errors import PiUsageError
-from pi_integrations.models import AggregationMethod
+from pi_integrations.models import AggregationMethod, SpecLike
 from pi_integrations.models.wire import UnscoredPolicy
 from pi_integrations.telemetry import linked_to
 
 __all__ = ["BackgroundScorer"]
 
 
-class BackgroundScorer(Shared):
+class BackgroundScorer(NotCopied):
     """Scores an application's live exchanges without making it wait, from any thread and any event loop.
 
     `submit` puts an exchange on a bounded queue and returns in microseconds; it never raises and never blocks. What
@@ -96,7 +93,8 @@ class BackgroundScorer(Shared):
         _check(sample_rate, max_queue, max_concurrency, exit_timeout)
         self._sinks = SinkGroup(MemorySink() if sink is None else sink)
         self.exit_timeout = exit_timeout
-        self._rubric = Rubric(scoring_spec, client=client, aggregation_method=aggregation_method, unscored=unscored)
+        scoring = AnyClient(client).asynchronous.scoring_system
+        self._scorer = SpecScorer(scoring_spec, scoring, aggregation_method=aggregation_method, unscored=unscored)
         self._wanted = ExchangeFilter(names=names, tags=tags, exclude_tags=exclude_tags)
         self._sample_rate = sample_rate
         self._is_selective = sample_rate < 1 or not (names is None and tags is None and exclude_tags is None)
@@ -200,9 +198,9 @@ class BackgroundScorer(Shared):
         return wanted
 
     async def _score(self, exchange: Exchange) -> BackgroundScore:
-        request = self._rubric.request(exchange.llm_input, exchange.llm_output, **exchange.parts)
+        request = self._scorer.request(exchange.llm_input, exchange.llm_output, **exchange.parts)
         with linked_to(exchange.span):
-            result = await self._rubric.score(request)
+            result = await self._scorer.score(request)
         return BackgroundScore(
             request.llm_input,
             request.llm_output,

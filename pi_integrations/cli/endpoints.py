@@ -10,12 +10,11 @@ from shlex import quote
 from typing import Any
 
 from pi_integrations.cli.engine_options import parse_price
-from pi_integrations.client import AsyncPiClient, JobResource, PiClient
+from pi_integrations.client import AsyncPiClient, PiClient
 from pi_integrations.errors import PiUsageError
 from pi_integrations.local import embedded
-from pi_integrations.models.families import FAMILIES
 
-__all__ = ["JobEndpoint", "ScoreEndpoint", "job_resources"]
+__all__ = ["JobEndpoint", "ScoreEndpoint"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +152,3 @@ class JobEndpoint:
             "--base-url": self.base_url,
         }
         return "".join(f" {option} {quote(str(value))}" for option, value in given.items() if value is not None)
-
-
-def job_resources(client: AsyncPiClient) -> Mapping[str, JobResource[Any, Any, Any]]:
-    """The client's resource of each registered family of jobs, by kind."""
-    by_path = {resource.routes.path: resource for resource in vars(client.data).values()}
-    return {family.kind: by_path[family.path] for family in FAMILIES}

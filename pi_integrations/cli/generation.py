@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from pi_integrations.cli.console import errors, results, shown_message
-from pi_integrations.cli.endpoints import JobEndpoint, job_resources
+from pi_integrations.cli.endpoints import JobEndpoint
 from pi_integrations.cli.generate.rows_file import RowsFile
 from pi_integrations.cli.generate.rows_stream import RowsStream
 from pi_integrations.cli.generation_plan import GenerationPlan
@@ -82,9 +82,9 @@ class _Generation:
         # Before an engine is started: a wrong option ends the command at once.
         request = None if self._job_id else self._plan.request()
         async with self._endpoint.client() as client:
-            resource: Any = job_resources(client)[self._plan.kind]
+            resource = client.job_resources[self._plan.kind]
             if request is None:
-                job = resource.job(self._job_id)
+                job = resource.job(str(self._job_id))
             else:
                 job = await resource.start_job(**request)
                 self._job_id = job.job_id

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pi_integrations.cli.console import errors, results, shown_message
-from pi_integrations.cli.endpoints import JobEndpoint, job_resources
+from pi_integrations.cli.endpoints import JobEndpoint
 from pi_integrations.cli.generation import INTERRUPTED, NOT_DONE
 from pi_integrations.cli.generation_plan import GENERATED_KINDS
 from pi_integrations.cli.job_table import created, figures_lines, jobs_table, rows_of
@@ -29,7 +29,7 @@ def list_jobs(endpoint: JobEndpoint, state: JobState | None) -> int:
     """Prints a table of the caller's jobs; the exit status."""
 
     async def show(client: AsyncPiClient) -> int:
-        jobs = [(kind, job) for kind, each in job_resources(client).items() for job in await each.list(state)]
+        jobs = [(kind, job) for kind, each in client.job_resources.items() for job in await each.list(state)]
         jobs.sort(key=lambda job: created(job[1]) or 0.0, reverse=True)
         if jobs:
             console = results()
@@ -105,7 +105,7 @@ def _run(
 
 async def _find(client: AsyncPiClient, job_id: str) -> tuple[str, JobStatus, Job[Any, Any]]:
     """The kind, status and handle of a job, looked for in every family."""
-    for kind, resource in job_resources(client).items():
+    for kind, resource in client.job_resources.items():
         try:
             return kind, await resource.retrieve(job_id), resource.job(job_id)
         except PiStatusError as error:

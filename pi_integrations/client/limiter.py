@@ -15,7 +15,7 @@ __all__ = ["ConcurrencyLimiter", "Limiter"]
 
 
 class Limiter(Protocol):
-    """What a client asks before every attempt. Bring your own to share one limit between clients or processes."""
+    """A client takes a slot before every attempt. Write your own to share one limit between clients or processes."""
 
     async def acquire(self) -> None:
         """Waits for a slot; called on any loop of any thread."""
@@ -42,7 +42,7 @@ class ConcurrencyLimiter:
         _alive.add(self)
 
     async def acquire(self) -> None:
-        """Waits for a slot; a cancelled wait gives its slot on."""
+        """Waits for a slot; a cancelled wait passes its slot on."""
         with self._lock:
             if self._free > 0:
                 self._free -= 1
@@ -58,7 +58,7 @@ class ConcurrencyLimiter:
             raise
 
     def release(self) -> None:
-        """Hands the slot to whoever waits longest, or frees it."""
+        """Passes the slot to the longest waiting call, or frees it."""
         with self._lock:
             self._pass_on()
 

@@ -16,7 +16,7 @@ from pi_integrations.errors import PiConnectionError, PiError, PiStatusError, Pi
 __all__ = ["RetryPolicy"]
 
 T = TypeVar("T")
-# A generator of our own: an application's seeded random numbers are not ours to draw from.
+# Not the module's generator: an application that seeds that one gets the numbers it expects.
 _jitter = random.Random()
 _MOST_DOUBLINGS = 60
 
@@ -28,13 +28,13 @@ class RetryPolicy:
     Waits grow exponentially with jitter; a `retry-after` or `retry-after-ms` header takes their place. No other 4xx is
     ever retried, and cancellation never is.
 
-    A job's stream that was cut is tried again for `total` seconds since its last new line, however often; with
+    A job's stream that was cut is reopened for `total` seconds since its last new line, however often; with
     `attempts=1` it is not.
 
     Attributes:
         attempts: Tries in all, the first included.
         initial: Seconds before the second try, before jitter.
-        maximum: Longest wait of our own choosing, in seconds.
+        maximum: Longest wait that no server asked for, in seconds.
         total: Seconds from the first attempt to the end, waits included: a wait that would pass it is not begun, and
             the last attempt is cut short at it. Waiting for a first slot of the concurrency limit does not count.
 
@@ -80,7 +80,7 @@ class RetryPolicy:
     async def _again(
         self, failed: PiError, attempt: Callable[[float], Awaitable[T]], limiter: Limiter, started: float
     ) -> T:
-        """Goes on after a first failure. A call that succeeds at once never pays for tenacity's bookkeeping."""
+        """The further attempts after a failed one. A call that succeeds at once needs no tenacity."""
         last, tried = failed, 0
 
         async def once() -> T:
@@ -120,7 +120,7 @@ class RetryPolicy:
         error = state.outcome.exception() if state.outcome else None
         asked = getattr(error, "retry_after", None)
         if asked is not None:
-            # Never sooner than asked, and not everybody at the same moment.
+            # Never sooner than the server asks, and clients not all at the same moment.
             return float(asked * _jitter.uniform(1.0, 1.25) + _jitter.uniform(0, self.initial))
         return self.pause(state.attempt_number)
 

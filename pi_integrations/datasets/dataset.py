@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from pi_integrations.client import AsyncPiClient, Job, PiClient, SyncJob
 from pi_integrations.client.loop_thread import loop_thread
-from pi_integrations.client.resources import SpecLike
-from pi_integrations.client.waited import Stream
+from pi_integrations.client.sync_resources import WaitedStream
 from pi_integrations.datasets import exports
 from pi_integrations.datasets.jsonl_file import JsonlFile
 from pi_integrations.datasets.row import Row
 from pi_integrations.datasets.row_filter import DatasetCounts, RowFilter
 from pi_integrations.datasets.source import JobSource, Kind
 from pi_integrations.errors import PiJobFailed
-from pi_integrations.models import JobState
+from pi_integrations.models import JobState, SpecLike
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +106,7 @@ class PiDataset:
         await self._check_end(job)
 
     async def _check_end(self, job: Job[Any, Any]) -> None:
-        end = await job.routes.peek(job.job_id)
+        end = await job.snapshot()
         if end.state is JobState.DONE:
             if end.stopped:
                 logger.warning("job %s is done with fewer rows than asked for: %s", job.job_id, end.stopped)
@@ -125,7 +124,7 @@ class PiDataset:
         return self.rows()
 
     def __iter__(self) -> Iterator[Row]:
-        return iter(Stream(self.rows()))
+        return iter(WaitedStream(self.rows()))
 
     async def ato_jsonl(self, path: str | Path) -> int:
         """How many rows were appended to `path`: one JSON object a line, written as it comes.

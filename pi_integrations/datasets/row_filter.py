@@ -6,11 +6,10 @@ import logging
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 
-from pi_integrations.client.resources import SpecLike
-from pi_integrations.client.rubric import request_template
 from pi_integrations.datasets.row import Row
 from pi_integrations.datasets.source import JobSource
 from pi_integrations.errors import PiUsageError
+from pi_integrations.models import SpecLike, parse_spec
 
 __all__ = ["DatasetCounts", "RowFilter"]
 
@@ -40,7 +39,7 @@ class RowFilter:
         if min_score is not None and not 0 <= min_score <= 1:
             raise PiUsageError(f"min_score is {min_score}; give a number from 0 to 1")
         self._source = source
-        self._spec = None if scoring_spec is None else request_template(scoring_spec, None).scoring_spec
+        self._spec = None if scoring_spec is None else parse_spec(scoring_spec)
         self._min_score = min_score
         self.counts = DatasetCounts()
 

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pi_integrations.client import AsyncPiClient, Job, PiClient, SyncJob
+from pi_integrations.client import AnyClient, AsyncPiClient, Job, PiClient, SyncJob
 from pi_integrations.client.loop_thread import loop_thread
-from pi_integrations.client.rubric import as_async
 from pi_integrations.errors import PiUsageError
 
 __all__ = ["JobSource", "Kind"]
@@ -47,7 +46,7 @@ class JobSource:
             raise PiUsageError(f"kind is {kind!r}; give pairs or inputs")
         if job is not None and not isinstance(job, Job | SyncJob):
             raise PiUsageError(f"job is a {type(job).__name__}; give what start_job or job(job_id) returned")
-        self._client = as_async(client)
+        self._client = AnyClient(client)
         self._kind = kind
         self._start = dict(start) if start is not None else None
         self._job: AnyJob | None = job.asynchronous if isinstance(job, SyncJob) else job
@@ -58,9 +57,7 @@ class JobSource:
     @property
     def client(self) -> AsyncPiClient:
         """The client; made from the environment when none was given."""
-        if self._client is None:
-            self._client = AsyncPiClient()
-        return self._client
+        return self._client.asynchronous
 
     @property
     def job_id(self) -> str | None:
@@ -69,8 +66,7 @@ class JobSource:
 
     @property
     def _family(self) -> Any:
-        data = self.client.data
-        return data.generate_input_response_pairs if self._kind == "pairs" else data.generate
+        return self.client.job_resources[self._kind]
 
     async def job(self) -> AnyJob:
         """The job, started if need be.

@@ -15,7 +15,7 @@ from langsmith.run_helpers import get_current_run_tree
 from pi_integrations.background import BackgroundScorer, Tally, WarnOnce
 from pi_integrations.background.once import kind_of
 from pi_integrations.background.trouble import TROUBLE, is_ctrl_c
-from pi_integrations.client.shared import Shared
+from pi_integrations.client.loop_thread import NotCopied
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.abandoned_runs import FALLBACKS, when_abandoned
 from pi_integrations.langchain.captured import Captured
@@ -33,7 +33,7 @@ __all__ = ["PiScoreCallbackHandler"]
 logger = logging.getLogger("pi_integrations.langchain")
 
 
-class PiScoreCallbackHandler(Shared, BaseCallbackHandler):
+class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
     """Submits the answer of every finished run to a `BackgroundScorer`, without slowing the run.
 
     One score per answer that a user sees. By default that is the outcome of a root run: a chain, an agent, a graph or a

@@ -9,10 +9,10 @@ from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
 
 from pi_integrations.client import AsyncPiClient, Job, PiClient, SyncJob
-from pi_integrations.client.resources import SpecLike
 from pi_integrations.datasets import PiDataset, Row
 from pi_integrations.datasets.source import Kind
 from pi_integrations.errors import PiUsageError
+from pi_integrations.models import SpecLike
 
 __all__ = ["PiSyntheticDataLoader"]
 

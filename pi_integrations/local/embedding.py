@@ -8,14 +8,13 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pi_integrations.client.cache import ResultCache
-from pi_integrations.client.client import AsyncPiClient
+from pi_integrations.client.client import AsyncPiClient, PiClient
 from pi_integrations.client.in_process import InProcessChannel
 from pi_integrations.client.limiter import Limiter
 from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.retry import RetryPolicy
+from pi_integrations.client.scoring_system import ResultCache
 from pi_integrations.client.settings import ClientSettings
-from pi_integrations.client.sync import PiClient
 from pi_integrations.client.transport import Channel
 from pi_integrations.errors import PiUsageError
 from pi_integrations.local.beside import EngineBeside

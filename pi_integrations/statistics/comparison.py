@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pi_integrations.models import DimensionSpec, Question, ScoreResult
-from pi_integrations.models.outline import OutlinedQuestion, outline
+from pi_integrations.models import DimensionSpec, OutlinedQuestion, Question, ScoreResult, outline
 from pi_integrations.statistics.agreement import Interval, Outcomes, counted_bootstrap
 from pi_integrations.statistics.distributions import STEPS
 

@@ -9,8 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
-from pi_integrations.models import DimensionSpec, Question, QuestionScore, ScoreResult, Usage
-from pi_integrations.models.outline import OutlinedQuestion, outline
+from pi_integrations.models import (
+    DimensionSpec,
+    OutlinedQuestion,
+    Question,
+    QuestionScore,
+    ScoreResult,
+    Usage,
+    outline,
+)
 from pi_integrations.statistics.distributions import ScoreDistribution
 
 __all__ = [

@@ -1,17 +1,112 @@
-"""What `POST /scoring_system/score` answers, for both generations of the spec."""
+"""`POST /scoring_system/score`: what is sent, what it answers, and how an exchange becomes one input and one output."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
-__all__ = ["DimensionScore", "Provenance", "QuestionProvenance", "QuestionScore", "ScoreResult", "Usage"]
+from pi_integrations.models.specs import DimensionSpec, ScoringSpec
 
+__all__ = [
+    "AggregationMethod",
+    "DimensionScore",
+    "Provenance",
+    "QuestionProvenance",
+    "QuestionScore",
+    "ScoreRequest",
+    "ScoreResult",
+    "Usage",
+    "compose_llm_input",
+]
 
 Score = Annotated[FiniteFloat, Field(ge=0, le=1)]
+
+
+class AggregationMethod(StrEnum):
+    """The weighted mean that makes the total of a flat spec."""
+
+    ARITHMETIC_MEAN = "ARITHMETIC_MEAN"
+    GEOMETRIC_MEAN = "GEOMETRIC_MEAN"
+    HARMONIC_MEAN = "HARMONIC_MEAN"
+
+
+class ScoreRequest(BaseModel):
+    """The body of `POST /scoring_system/score`."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    llm_input: str
+    """What the application was asked; may be empty."""
+    llm_output: str
+    """What it answered: the text to score."""
+    scoring_spec: ScoringSpec
+    """The rubric; its generation decides the shape of the response."""
+    aggregation_method: AggregationMethod | None = None
+    """Mean of a flat spec, in either case; default geometric. A dimension spec is always arithmetic."""
+    kwargs: dict[str, Any] | None = None
+    """Handed to code questions."""
+
+    @field_validator("aggregation_method", mode="before")
+    @classmethod
+    def _either_case(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _dimensions_are_arithmetic(self) -> Self:
+        if isinstance(self.scoring_spec, DimensionSpec) and self.aggregation_method not in (
+            None,
+            AggregationMethod.ARITHMETIC_MEAN,
+        ):
+            raise ValueError(
+                f"aggregation_method {self.aggregation_method} does not apply to a dimension spec, which is always"
+                " ARITHMETIC_MEAN; leave it out or send a list of questions"
+            )
+        return self
+
+
+def compose_llm_input(
+    llm_input: str,
+    *,
+    system_prompt: str | None = None,
+    history: Sequence[tuple[str, str]] = (),
+    contexts: Sequence[str] = (),
+    reference: str | None = None,
+) -> str:
+    """`llm_input` with what else belongs to the exchange, each part under a heading and in this order.
+
+    The API has one input and one output, so every adapter writes a system prompt, earlier turns, contexts and a
+    reference answer into the input by this one template: the same exchange gets the same score from every framework.
+    An absent part leaves no heading; an input alone is returned unchanged.
+
+    Args:
+        llm_input: What the application was asked.
+        system_prompt: Its standing instructions.
+        history: Earlier turns as `(role, text)`, oldest first; roles as the framework names them, such as `user`.
+        contexts: Retrieved passages, best first.
+        reference: A known good answer.
+
+    Example:
+        >>> print(compose_llm_input("How long?", contexts=["Repairs take a week."]))
+        ### Context
+        [1] Repairs take a week.
+        <BLANKLINE>
+        ### Input
+        How long?
+    """
+    before = [
+        ("System prompt", system_prompt or ""),
+        ("Conversation so far", "\n".join(f"{role}: {text}" for role, text in history)),
+        ("Context", "\n\n".join(f"[{number}] {text}" for number, text in enumerate(contexts, start=1))),
+    ]
+    after = [("Reference answer", reference or "")]
+    if not any(text for _, text in before + after):
+        return llm_input
+    sections = [*before, ("Input", llm_input), *after]
+    return "\n\n".join(f"### {heading}\n{text}" for heading, text in sections if text)
 
 
 class _Response(BaseModel):

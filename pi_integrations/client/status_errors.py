@@ -1,4 +1,4 @@
-"""Answers that are not what was asked for: an error status becomes an exception that says what to try."""
+"""Error answers as exceptions that say what to try."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HINTS = {401: _CHECK_KEY, 403: _CHECK_KEY, 404: " Check that base_url is the ro
 
 
 def status_error(method: str, path: str, answer: Answer, *, hints: Mapping[int, str] | None = None) -> PiStatusError:
-    """The exception for an answer whose status is not 2xx; `hints` say what to try, by status, in place of our own."""
+    """The exception for an answer whose status is not 2xx; `hints`, by status, take the place of the usual advice."""
     detail = _detail(answer.body)
     retry_after = _retry_after(answer.headers)
     message = f"{method} {path} answered {answer.status}: {_shown_detail(detail)}."
