@@ -16,10 +16,10 @@ from rich.table import Column
 
 from pi_integrations.cli.console import errors, results, shown_message
 from pi_integrations.cli.endpoints import JobEndpoint
-from pi_integrations.cli.generate.rows_file import RowsFile
-from pi_integrations.cli.generate.rows_stream import RowsStream
+from pi_integrations.cli.generated_rows import RowsFile
 from pi_integrations.cli.generation_plan import GenerationPlan
 from pi_integrations.cli.job_table import figures_lines
+from pi_integrations.cli.rows_stream import RowsStream
 from pi_integrations.client import Job, JobResource
 from pi_integrations.datasets.row import Row
 from pi_integrations.errors import PiUsageError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pi_integrations.cli.generate.rows_file import RowsFile
+from pi_integrations.cli.generated_rows import RowsFile
 from pi_integrations.errors import PiUsageError
 
 ROWS = [{"id": f"a-{index}", "llm_input": "Hi", "job_id": "a", "index": index} for index in range(3)]
