@@ -1,4 +1,4 @@
-"""What a scored file amounts to: counts, distributions, the exchanges kept, and bounded memory."""
+"""Summary of a scored file: counts, distributions, example exchanges, and bounded memory."""
 
 from __future__ import annotations
 

@@ -81,9 +81,9 @@ class _Generation:
         # Before an engine is started: a wrong option ends the command at once.
         request = None if self._job_id else self._plan.request()
         async with self._endpoint.client() as client:
-            resource: Any = client.job_resources[self._plan.kind]
+            resource = client.job_resources[self._plan.kind]
             if request is None:
-                job = resource.job(self._job_id)
+                job = resource.job(str(self._job_id))
             else:
                 job = await resource.start_job(**request)
                 self._job_id = job.job_id

@@ -76,7 +76,7 @@ def test_score_writes_a_line_a_row_with_scores_and_provenance(folder: Path) -> N
     assert (folder / "pi-report.html").exists()
 
 
-def test_a_broken_run_goes_on_from_its_output(folder: Path) -> None:
+def test_an_interrupted_run_continues_from_its_output(folder: Path) -> None:
     """The torn last line is scored again; the whole ones are not."""
     score()
     kept, torn = (folder / "pi-scores.jsonl").read_text().splitlines()
@@ -152,7 +152,7 @@ def test_a_missed_threshold_exits_with_1(folder: Path) -> None:
 
 
 def test_rows_that_cannot_be_read_are_reported_by_number(folder: Path) -> None:
-    """The rest goes on; the exit status says that some rows have no score, unless so many are allowed."""
+    """The rest is scored; the exit status says that some rows have no score, unless so many are allowed."""
     good = (folder / "rows.jsonl").read_text()
     (folder / "rows.jsonl").write_bytes(good.encode() + b'{"llm_input": "x", "llm_out\n' + b'{"llm_output": "\xff"}\n')
     result = score()
@@ -247,7 +247,7 @@ def test_two_runs_never_write_to_one_output(folder: Path, overwrite: tuple[str, 
 
 @pytest.mark.parametrize("option", ["--output", "--report"])
 def test_score_makes_no_file_with_the_name_of_standard_output(folder: Path, option: str) -> None:
-    """It goes on from its output, and prints a table."""
+    """It continues from its output, and prints a table."""
     refused = score(option, "-")
     assert isinstance(refused.exception, PiError)
     assert "FILE" in str(refused.exception)

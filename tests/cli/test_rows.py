@@ -1,4 +1,4 @@
-"""Reading exchanges from JSONL, CSV and streams: what is read, what is refused, and that the rest goes on."""
+"""Reading exchanges from JSONL, CSV and streams: what is read, what is refused, and that reading continues."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("case", BROKEN, ids=lambda case: case.name)
-def test_a_broken_line_names_itself_and_the_rest_goes_on(case: Broken) -> None:
+def test_a_broken_line_is_reported_and_reading_continues(case: Broken) -> None:
     """The error gives the line, the field and the remedy; the lines around it are read."""
     before, broken, after = rows_of(GOOD + case.line + b"\n" + GOOD, columns={"label": "label"})
     assert before.error is None
@@ -135,7 +135,7 @@ BROKEN_CSV = [
 
 
 @pytest.mark.parametrize("case", BROKEN_CSV, ids=lambda case: case.name)
-def test_a_broken_csv_row_names_itself_and_the_rest_goes_on(case: Broken) -> None:
+def test_a_broken_csv_row_is_reported_and_reading_continues(case: Broken) -> None:
     """InputRow and line are both given, since they differ from each other by the header at least."""
     before, broken, after = rows_of(b"llm_input,llm_output\na,b\n" + case.line + b"\nc,d\n", format="csv")
     assert (before.error, after.error) == (None, None)
