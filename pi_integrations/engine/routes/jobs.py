@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from pi_integrations.engine.jobs.engine import JobEngine, KeyConflict
 from pi_integrations.engine.jobs.family import FamilyWork
 from pi_integrations.engine.jobs.records import JobRecord, JobView
-from pi_integrations.engine.routes.answers import error_response, json_response
+from pi_integrations.engine.routes.answers import error_response, invalid_response, json_response, request_body
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models.jobs import JobState
 from pi_integrations.models.problems import describe
@@ -42,8 +42,7 @@ def _add(router: APIRouter, handlers: _Family, family: FamilyWork[Any]) -> None:
     path = family.path
     told: dict[int | str, dict[str, Any]] = {200: {"model": family.family.status}}
     tags: list[Any] = [path.strip("/").split("/")[0]]
-    body = {"$ref": f"#/components/schemas/{family.family.request.__name__}"}
-    started = {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
+    started = request_body(family.family.request)
     add = router.add_api_route
     add(path, handlers.start, methods=["POST"], tags=tags, response_model=None, responses=told, openapi_extra=started)
     add(path, handlers.find, methods=["GET"], tags=tags, response_model=None)
@@ -66,7 +65,7 @@ class _Family:
         key = request.headers.get(IDEMPOTENCY_HEADER)
         if key is not None and not (key.isprintable() and 0 < len(key) <= MAX_IDEMPOTENCY_KEY):
             message = f"has {len(key)} characters; send 1 to {MAX_IDEMPOTENCY_KEY} printable ones"
-            return _invalid(["header", IDEMPOTENCY_HEADER], message)
+            return invalid_response(["header", IDEMPOTENCY_HEADER], message)
         try:
             body: BaseModel = self._family.family.request.model_validate_json(await request.body())
         except ValidationError as error:
@@ -74,7 +73,7 @@ class _Family:
         try:
             view = await self._engine.submit(self._family, body, owner=_owner(request), idempotency_key=key)
         except PiUsageError as error:
-            return _invalid(["body"], str(error))
+            return invalid_response(["body"], str(error))
         except KeyConflict:
             return error_response(409, "this Idempotency-Key started a job with another body", retryable=False)
         except SQLAlchemyError:
@@ -87,7 +86,7 @@ class _Family:
             wanted = JobState(state) if state else None
         except ValueError:
             states = ", ".join(JobState)
-            return _invalid(["query", "state"], f"is {state!r}; give one of {states}")
+            return invalid_response(["query", "state"], f"is {state!r}; give one of {states}")
         try:
             found = await self._engine.find(self._family, owner=_owner(request), state=wanted)
             return json_response([self._status(view) for view in found])
@@ -124,7 +123,7 @@ class _Family:
     async def _stream(self, request: Request, job_id: str, stream: str) -> Response:
         asked = request.query_params.get("start", "0")
         if not (asked.isascii() and asked.isdecimal() and len(asked) < 10):
-            return _invalid(["query", "start"], f"is {asked[:20]!r}; give the number of the first line, from 0")
+            return invalid_response(["query", "start"], f"is {asked[:20]!r}; give the number of the first line, from 0")
 
         async def follow(job: JobRecord) -> Response:
             chunks = self._chunks(job.job_id, stream, int(asked))
@@ -178,10 +177,6 @@ class _Family:
 def _owner(request: Request) -> str:
     owner: str = request.scope.get("pi_owner", "")
     return owner
-
-
-def _invalid(location: list[str], message: str) -> Response:
-    return error_response(422, [{"type": "value_error", "loc": location, "msg": message}], retryable=False)
 
 
 def _away(asked: str = "") -> Response:
