@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from pi_integrations.engine.jobs.engine import JobEngine, KeyConflict
 from pi_integrations.engine.jobs.family import FamilyWork
-from pi_integrations.engine.jobs.records import JobRecord, JobView
+from pi_integrations.engine.jobs.tables import JobRecord, JobView
 from pi_integrations.engine.routes.answers import error_response, invalid_response, json_response, request_body
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models.jobs import JobState

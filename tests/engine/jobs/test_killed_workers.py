@@ -149,7 +149,7 @@ def test_frozen_worker_loses_its_job_and_doubles_nothing_when_it_comes_back(
         wait_until(lambda: kept.rows(job))
         frozen = first if f"-{first.process.pid}-" in kept.job(job).worker else second
         os.kill(frozen.process.pid, signal.SIGSTOP)
-        wait_until(lambda: kept.job(job).life == 2 and kept.job(job).worker, seconds=10)
+        wait_until(lambda: kept.job(job).attempt == 2 and kept.job(job).worker, seconds=10)
         go_on.set()
         os.kill(frozen.process.pid, signal.SIGCONT)
         wait_until(lambda: is_over(kept, job), seconds=60)
