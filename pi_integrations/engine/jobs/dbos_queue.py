@@ -10,9 +10,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
@@ -41,8 +40,7 @@ class QueueAway(Exception):
     """The queue did not answer, as when its database is away."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowState:
+class WorkflowState(NamedTuple):
     """A workflow as DBOS reports it: its status, such as ENQUEUED or PENDING, and the worker that runs it."""
 
     status: str
@@ -62,7 +60,6 @@ class DbosQueue:
 
     def __init__(
         self,
-        *,
         url: str,
         worker: str,
         queues: Mapping[str, int],
@@ -70,9 +67,9 @@ class DbosQueue:
     ) -> None:
         self._url = url
         self._worker = worker
-        self._queues = dict(queues)
-        self._threads = ThreadPoolExecutor(8, thread_name_prefix="pi-jobs-queue")
+        self._queues = queues
         self._run_attempt = run_attempt
+        self._threads = ThreadPoolExecutor(8, thread_name_prefix="pi-jobs-queue")
 
     async def launch(self) -> None:
         """Joins the database's workers.

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy.exc import SQLAlchemyError
 
 from pi_integrations.engine.jobs.database import Database, dbos_url
 from pi_integrations.engine.jobs.dbos_queue import DbosQueue, QueueAway
@@ -52,25 +51,18 @@ class JobEngine:
         url = settings.database_url.get_secret_value() if settings.database_url else None
         worker = new_worker_id()
         own = {work.path: work.concurrency for work in works if work.missing is None}
+        all_works = {work.path: work for work in works}
         self._database = database = Database(url, settings.data_dir)
         self._store = store = JobStore(database)
+        self._follower = Follower(database)
         self._runner = runner = Runner(
-            database,
-            store,
-            settings,
-            {work.path: work for work in works},
-            worker,
-            changed=self._changed,
-            ended=lambda: self._supervisor.wake(),
+            database, store, settings, all_works, worker, self._follower.changed, lambda: self._supervisor.wake()
         )
-        self._queue = DbosQueue(url=dbos_url(url, settings.data_dir), worker=worker, queues=own, run_attempt=runner.run)
-        self._heartbeat = Heartbeat(database, store, runner, settings, worker=worker, families=own)
+        self._queue = queue = DbosQueue(dbos_url(url, settings.data_dir), worker, own, runner.run)
+        self._heartbeat = beat = Heartbeat(database, store, runner, settings, worker, own)
         self._sender = WebhookSender(settings.webhook_hosts, settings.webhook_secret)
-        self._webhooks = WebhookDelivery(database, store, self._heartbeat, self._sender, worker)
-        self._supervisor = Supervisor(
-            database, store, self._queue, self._heartbeat, runner, self._webhooks, settings, worker
-        )
-        self._follower: Follower | None = None
+        self._webhooks = webhooks = WebhookDelivery(database, store, beat, self._sender, worker)
+        self._supervisor = Supervisor(database, store, queue, beat, runner, webhooks, settings, worker)
 
     async def start(self) -> None:
         """Joins the workers of the database, and continues jobs that nobody works on.
@@ -80,15 +72,13 @@ class JobEngine:
         """
         self._queue.check_alone()
         await asyncio.to_thread(self._database.create_tables)
-        self._follower = Follower(self._database)
         await self._heartbeat.start()
         await self._queue.launch()
         self._supervisor.start()
 
     async def end_streams(self) -> None:
         """Ends the streams that clients follow; they come back for the rest."""
-        if self._follower is not None:
-            await self._follower.aclose()
+        await self._follower.aclose()
 
     async def stop(self) -> None:
         """Stops work where it is; other workers, or the next start, continue it."""
@@ -122,22 +112,18 @@ class JobEngine:
             webhook_url=webhook,
         )
         job = await self._database.write(create)
-        if job.state is JobState.QUEUED:
-            try:
-                await self._queue.enqueue(job.job_id, job.attempt, job.family)
-            except QueueAway as error:
-                # The supervisors queue what is not queued.
-                logger.warning("job %s could not be queued at once: %s", job.job_id, error)
+        if job.state is not JobState.QUEUED:
+            return await self.view(work, job.job_id, owner=owner) or JobView(job, [])
         try:
-            view = await self.view(work, job.job_id, owner=owner)
-        except SQLAlchemyError:
-            # The job is made, whether or not it can be read.
-            view = None
-        return view or JobView(job, ["LAUNCHING"], None)
+            await self._queue.enqueue(job.job_id, job.attempt, job.family)
+        except QueueAway as error:
+            # The supervisors queue what is not queued.
+            logger.warning("job %s could not be queued at once: %s", job.job_id, error)
+        return JobView(job, ["LAUNCHING"], [])
 
     async def _check(self, work: FamilyWork[Any], request: BaseModel) -> str | None:
         """The request's webhook, when all of it can be done."""
-        if work.missing is not None and work.path not in await self._database.read(self._heartbeat.families):
+        if work.missing is not None and work.path not in await self._database.read(self._heartbeat.all_families):
             raise PiUsageError(work.missing)
         webhook = getattr(request, "webhook_url", None)
         if webhook is not None:
@@ -170,13 +156,12 @@ class JobEngine:
 
     def follow(self, job_id: str, stream: str, start: int) -> AsyncGenerator[list[str]]:
         """Lines of `data` (as JSON) or `messages` as they are written; see `Follower.lines`."""
-        assert self._follower is not None
         return self._follower.lines(job_id, stream, start)
 
     @property
     def readers(self) -> int:
         """How many streams are being followed in this process."""
-        return self._follower.readers if self._follower is not None else 0
+        return self._follower.readers
 
     async def cancel(self, job: JobRecord) -> bool:
         """Ends a job that goes on, and keeps what it made; False when it had ended already."""
@@ -184,14 +169,10 @@ class JobEngine:
         # A job at work elsewhere is stopped at its worker's next beat.
         self._runner.cancel([(job.job_id, job.attempt)])
         if ended:
-            self._changed(job.job_id)
+            self._follower.changed(job.job_id)
             self._supervisor.wake()
             if job.worker is None:
                 # Left on its queue it would be taken off and dropped.
                 with suppress(QueueAway):
                     await self._queue.cancel(job.job_id, job.attempt)
         return ended
-
-    def _changed(self, job_id: str) -> None:
-        if self._follower is not None:
-            self._follower.changed(job_id)

@@ -11,6 +11,7 @@ import platform
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -29,36 +30,28 @@ logger = logging.getLogger(__name__)
 _CANCEL_SECONDS = 0.2
 
 
+@dataclass(eq=False)
 class Heartbeat:
     """Beats every second, knows which workers are alive, and stops the work of attempts that this worker lost.
 
-    Args:
+    Attributes:
         worker: This worker's id, from `new_worker_id`.
         families: Paths of the families it can work on.
+        found_dead: Set when a beat found a dead worker.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        store: JobStore,
-        runner: Runner,
-        settings: JobSettings,
-        *,
-        worker: str,
-        families: Iterable[str],
-    ) -> None:
-        self._database = database
-        self._store = store
-        self._runner = runner
-        self._settings = settings
-        self._worker = worker
-        self._families = dumps(list(families))
-        self._task: asyncio.Task[None] | None = None
-        self.found_dead = asyncio.Event()
+    database: Database
+    store: JobStore
+    runner: Runner
+    settings: JobSettings
+    worker: str
+    families: Iterable[str]
+    found_dead: asyncio.Event = field(default_factory=asyncio.Event)
+    _task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Beats once, so that this worker is known before it takes a job, and then in the background."""
-        await self._database.write(self._beat, patience=FOREVER)
+        await self.database.write(self._beat, patience=FOREVER)
         self._task = asyncio.create_task(self._keep_beating())
 
     async def stop(self) -> None:
@@ -68,50 +61,50 @@ class Heartbeat:
         await end_task(self._task)
         self._task = None
         with suppress(SQLAlchemyError):
-            await self._database.write(self._last_beat, patience=2.0)
+            await self.database.write(self._last_beat, patience=2.0)
 
     async def _keep_beating(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.beat_seconds)
+            await asyncio.sleep(self.settings.beat_seconds)
             # Taken before the beat reads which attempts are current.
-            claimed = self._runner.claimed
+            claimed = self.runner.claimed
             try:
-                found_dead, current = await self._database.write(self._beat, patience=FOREVER)
+                found_dead, current = await self.database.write(self._beat, patience=FOREVER)
             except Exception:
                 logger.exception("the heartbeat failed; trying again")
                 continue
-            self._runner.cancel(claimed - current)
+            self.runner.cancel(claimed - current)
             if found_dead:
                 self.found_dead.set()
 
     def _beat(self, connection: sa.Connection) -> tuple[bool, set[Attempt]]:
         """Whether dead workers were found, whose rows are removed; and this worker's attempts that are current."""
-        now = self._database.clock(connection)
-        changed = sa.update(workers).where(workers.c.worker == self._worker).values(beat=now)
+        now = self.database.clock(connection)
+        changed = sa.update(workers).where(workers.c.worker == self.worker).values(beat=now)
         if not connection.execute(changed).rowcount:
-            made = self._database.insert_new(workers)
-            connection.execute(made.values(worker=self._worker, beat=now, families=self._families))
+            made = self.database.insert_new(workers)
+            connection.execute(made.values(worker=self.worker, beat=now, families=dumps(list(self.families))))
         alive = self.alive(connection)
         # By their beat too: one that was frozen may have come back since.
         dead = [row for row in connection.execute(sa.select(workers)) if row.worker not in alive]
         for row in dead:
             connection.execute(sa.delete(workers).where(workers.c.worker == row.worker, workers.c.beat == row.beat))
-        claimed = self._store.open_jobs(connection, claimed=True)
-        return bool(dead), {(job.job_id, job.attempt) for job in claimed if job.worker == self._worker}
+        claimed = self.store.open_jobs(connection, claimed=True)
+        return bool(dead), {(job.job_id, job.attempt) for job in claimed if job.worker == self.worker}
 
     def _last_beat(self, connection: sa.Connection) -> None:
-        own = sa.delete(workers).where(workers.c.worker == self._worker)
+        own = sa.delete(workers).where(workers.c.worker == self.worker)
         # Not twice, where the answer to the first time was lost.
         if connection.execute(own).rowcount:
-            self._store.uncount_crash(connection, self._worker)
+            self.store.uncount_crash(connection, self.worker)
 
     def alive(self, connection: sa.Connection) -> set[str]:
         """The workers that are alive; to be read after the jobs they are said to work on."""
-        silent = self._database.clock(connection) - self._settings.silence_seconds
+        silent = self.database.clock(connection) - self.settings.silence_seconds
         found = connection.execute(sa.select(workers.c.worker, workers.c.beat))
         return {row.worker for row in found if row.beat >= silent and not _is_gone(row.worker)}
 
-    def families(self, connection: sa.Connection) -> set[str]:
+    def all_families(self, connection: sa.Connection) -> set[str]:
         """Paths of the families that the workers can work on."""
         found = connection.execute(sa.select(workers.c.families)).scalars()
         return {path for families in found for path in json.loads(families)}

@@ -7,6 +7,7 @@ import contextvars
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -26,38 +27,28 @@ Attempt = tuple[str, int]
 Outcome = tuple[JobState, str | None, str | None]
 
 
+@dataclass(eq=False)
 class Runner:
     """Works on attempts of jobs.
 
-    Args:
+    Attributes:
         works: By the family's path.
         changed: Called with the id of a job whose lines or state changed.
         ended: Called after a job ended here.
+        begun: Attempts begun here and not ended, claimed or not.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        store: JobStore,
-        settings: JobSettings,
-        works: Mapping[str, FamilyWork[Any]],
-        worker: str,
-        *,
-        changed: Callable[[str], None],
-        ended: Callable[[], None],
-    ) -> None:
-        self._database = database
-        self._store = store
-        self._settings = settings
-        self._works = works
-        self._worker = worker
-        self._changed = changed
-        self._ended = ended
-        self.begun: set[Attempt] = set()
-        """Attempts begun here and not ended, claimed or not."""
-        self._tasks: dict[Attempt, asyncio.Task[Outcome]] = {}
-        self._stopping = False
-        self._context = contextvars.copy_context()
+    database: Database
+    store: JobStore
+    settings: JobSettings
+    works: Mapping[str, FamilyWork[Any]]
+    worker: str
+    changed: Callable[[str], None]
+    ended: Callable[[], None]
+    begun: set[Attempt] = field(default_factory=set)
+    _tasks: dict[Attempt, asyncio.Task[Outcome]] = field(default_factory=dict)
+    _context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    _stopping: bool = False
 
     @property
     def claimed(self) -> set[Attempt]:
@@ -85,9 +76,9 @@ class Runner:
             self.begun.discard((job_id, attempt))
 
     async def _run(self, job_id: str, attempt: int) -> None:
-        claim = partial(self._store.claim, job_id=job_id, attempt=attempt, worker=self._worker)
-        job = await self._database.write(claim, patience=FOREVER)
-        self._changed(job_id)
+        claim = partial(self.store.claim, job_id=job_id, attempt=attempt, worker=self.worker)
+        job = await self.database.write(claim, patience=FOREVER)
+        self.changed(job_id)
         # In the engine's own context, not in one of DBOS.
         task = self._context.copy().run(asyncio.create_task, self._work(job))
         self._tasks[job_id, attempt] = task
@@ -101,15 +92,15 @@ class Runner:
             return
         finally:
             del self._tasks[job_id, attempt]
-        finish = partial(self._store.finish, job_id=job_id, state=state, attempt=attempt, result=result, error=error)
-        await self._database.write(finish, patience=FOREVER)
-        self._changed(job_id)
-        self._ended()
+        finish = partial(self.store.finish, job_id=job_id, state=state, attempt=attempt, result=result, error=error)
+        await self.database.write(finish, patience=FOREVER)
+        self.changed(job_id)
+        self.ended()
 
     async def _work(self, job: JobRecord) -> Outcome:
         try:
-            run = _LiveRun(self._database, self._store, self._settings, job, self._changed)
-            return JobState.DONE, dumps(dict(await self._works[job.family].perform(job.request, run))), None
+            result = await self.works[job.family].perform(job.request, _LiveRun(self, job))
+            return JobState.DONE, dumps(dict(result)), None
         except JobStopped as stopped:
             return JobState.ERROR, None, str(stopped) or "the job stopped, and gave no reason"
         except Exception as error:
@@ -126,25 +117,17 @@ class Runner:
 
 
 class _LiveRun:
-    """A `Run` on the store."""
+    """A `Run` on the runner's store."""
 
-    def __init__(
-        self,
-        database: Database,
-        store: JobStore,
-        settings: JobSettings,
-        record: JobRecord,
-        changed: Callable[[str], None],
-    ) -> None:
-        self._database = database
-        self._store = store
-        self._attempt = record.attempt
-        self._changed = changed
-        self._counts = (record.row_count, record.message_count)
+    def __init__(self, runner: Runner, job: JobRecord) -> None:
+        self._runner = runner
+        self._store, self._database = runner.store, runner.database
+        self._attempt = job.attempt
+        self._counts = (job.row_count, job.message_count)
         self._one_at_a_time = asyncio.Lock()
-        self.job_id = record.job_id
-        self.progress = record.progress
-        self.artifacts = Artifacts(settings, record.job_id)
+        self.job_id = job.job_id
+        self.progress = job.progress
+        self.artifacts = Artifacts(runner.settings, job.job_id)
 
     async def rows(self) -> list[Any]:
         view = await self._database.read(partial(self._store.view, job_id=self.job_id, rows=True), patience=FOREVER)
@@ -179,5 +162,5 @@ class _LiveRun:
             self._counts = new.counts_after
             if progress is not None:
                 self.progress = json.loads(progress)
-        self._changed(self.job_id)
+        self._runner.changed(self.job_id)
         return True

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -44,37 +45,23 @@ _LINES_AT_A_TIME = 2000
 _NOBODY = "-"
 
 
+@dataclass(eq=False)
 class Supervisor:
-    """Starts the next attempt of lost jobs, has webhooks delivered, and removes jobs past their retention.
+    """Starts the next attempt of lost jobs, has webhooks delivered, and removes jobs past their retention."""
 
-    Args:
-        worker: This process's id.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        store: JobStore,
-        queue: DbosQueue,
-        heartbeat: Heartbeat,
-        runner: Runner,
-        webhooks: WebhookDelivery,
-        settings: JobSettings,
-        worker: str,
-    ) -> None:
-        self._database = database
-        self._store = store
-        self._queue = queue
-        self._heartbeat = heartbeat
-        self._runner = runner
-        self._webhooks = webhooks
-        self._settings = settings
-        self._worker = worker
-        # Attempts that should be at work here and are not, and since when.
-        self._missing: dict[str, float] = {}
-        self._swept = float("-inf")
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+    database: Database
+    store: JobStore
+    queue: DbosQueue
+    heartbeat: Heartbeat
+    runner: Runner
+    webhooks: WebhookDelivery
+    settings: JobSettings
+    worker: str
+    # Attempts that should be at work here and are not, and since when.
+    _missing: dict[str, float] = field(default_factory=dict)
+    _swept: float = float("-inf")
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Watches in the background."""
@@ -94,14 +81,14 @@ class Supervisor:
         while True:
             now = asyncio.get_running_loop().time()
             await self._try("look for jobs of dead workers", self._take_over)
-            await self._try("deliver webhooks", self._webhooks.deliver)
-            if now >= next_search or self._heartbeat.found_dead.is_set():
-                self._heartbeat.found_dead.clear()
-                next_search = now + self._settings.silence_seconds
+            await self._try("deliver webhooks", self.webhooks.deliver)
+            if now >= next_search or self.heartbeat.found_dead.is_set():
+                self.heartbeat.found_dead.clear()
+                next_search = now + self.settings.silence_seconds
                 await self._try("look for jobs that no worker took", self._requeue_unclaimed)
             await self._try("remove old jobs", self._remove_old)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.beat_seconds):
+                async with asyncio.timeout(self.settings.beat_seconds):
                     await self._wake.wait()
             self._wake.clear()
 
@@ -116,9 +103,9 @@ class Supervisor:
     async def _take_over(self) -> None:
         def claimed(connection: sa.Connection) -> tuple[list[sa.Row[Any]], set[str]]:
             # In this order: a worker has a row before it has a job.
-            return self._store.open_jobs(connection, claimed=True), self._heartbeat.alive(connection)
+            return self.store.open_jobs(connection, claimed=True), self.heartbeat.alive(connection)
 
-        found, alive = await self._database.read(claimed)
+        found, alive = await self.database.read(claimed)
         for job in found:
             if self._is_lost(job, WorkflowState("PENDING", job.worker), alive):
                 await self._requeue_or_fail(job)
@@ -130,48 +117,48 @@ class Supervisor:
             await self._next_attempt(job, crashes)
             return
         end = partial(
-            self._store.finish, job_id=job.job_id, state=JobState.ERROR, attempt=job.attempt, error=_TOO_MANY_CRASHES
+            self.store.finish, job_id=job.job_id, state=JobState.ERROR, attempt=job.attempt, error=_TOO_MANY_CRASHES
         )
         with suppress(AttemptOver):  # another worker was faster
-            await self._database.write(end)
+            await self.database.write(end)
             logger.error("job %s ends: %s", job.job_id, _TOO_MANY_CRASHES)
-            await self._queue.cancel(job.job_id, job.attempt)
+            await self.queue.cancel(job.job_id, job.attempt)
 
     async def _requeue_unclaimed(self) -> None:
-        long_ago = asyncio.get_running_loop().time() - 10 * self._settings.silence_seconds
+        long_ago = asyncio.get_running_loop().time() - 10 * self.settings.silence_seconds
         self._missing = {workflow: since for workflow, since in self._missing.items() if since > long_ago}
-        found = await self._database.read(partial(self._store.open_jobs, claimed=False))
-        states = await self._queue.states(workflow_id(job.job_id, job.attempt) for job in found)
-        alive = await self._database.read(self._heartbeat.alive)
+        found = await self.database.read(partial(self.store.open_jobs, claimed=False))
+        states = await self.queue.states(workflow_id(job.job_id, job.attempt) for job in found)
+        alive = await self.database.read(self.heartbeat.alive)
         for job in found:
             state = states.get(workflow_id(job.job_id, job.attempt))
             if state is None:
                 # Its process died before it could queue it, could not reach the queue, or is about to.
-                await self._queue.enqueue(job.job_id, job.attempt, job.family)
+                await self.queue.enqueue(job.job_id, job.attempt, job.family)
             elif self._is_lost(job, state, alive):
                 await self._next_attempt(job, job.crashes)
 
     async def _next_attempt(self, job: sa.Row[Any], crashes: int) -> None:
-        begin = partial(self._store.next_attempt, job_id=job.job_id, attempt=job.attempt, crashes=crashes)
-        attempt = await self._database.write(begin)
+        begin = partial(self.store.next_attempt, job_id=job.job_id, attempt=job.attempt, crashes=crashes)
+        attempt = await self.database.write(begin)
         if attempt is not None:
             logger.warning("job %s lost its worker %s; attempt %d begins", job.job_id, job.worker, attempt)
-            await self._queue.enqueue(job.job_id, attempt, job.family, taken_over=True)
-            await self._queue.cancel(job.job_id, job.attempt)
+            await self.queue.enqueue(job.job_id, attempt, job.family, taken_over=True)
+            await self.queue.cancel(job.job_id, job.attempt)
 
     def _is_lost(self, job: sa.Row[Any], state: WorkflowState, alive: set[str]) -> bool:
         """Whether no worker will ever run the job's current attempt."""
         workflow = workflow_id(job.job_id, job.attempt)
         if state.status in _WAITING:
             return False
-        if state.status == "PENDING" and state.worker != self._worker:
+        if state.status == "PENDING" and state.worker != self.worker:
             return state.worker not in alive
-        if state.status == "PENDING" and (job.job_id, job.attempt) in self._runner.begun:
+        if state.status == "PENDING" and (job.job_id, job.attempt) in self.runner.begun:
             self._missing.pop(workflow, None)
             return False
         # Ended while the job goes on, or ours and not begun: so it looks for a moment at every beginning and end.
         now = asyncio.get_running_loop().time()
-        return now - self._missing.setdefault(workflow, now) > self._settings.silence_seconds
+        return now - self._missing.setdefault(workflow, now) > self.settings.silence_seconds
 
     async def _remove_old(self) -> None:
         """Removes some jobs past their retention, and looks for more once a minute.
@@ -180,21 +167,21 @@ class Supervisor:
         database; what a worker that dies leaves is removed by the next.
         """
         now = asyncio.get_running_loop().time()
-        if not self._settings.retention_days or now - self._swept < _SWEEP_SECONDS:
+        if not self.settings.retention_days or now - self._swept < _SWEEP_SECONDS:
             return
-        hidden = await self._database.write(self._hide_old)
+        hidden = await self.database.write(self._hide_old)
         for job in hidden:
             # The job's row last: it alone says what else there is to remove.
-            await self._queue.delete(job.job_id, job.attempt)
-            await asyncio.to_thread(Artifacts(self._settings, job.job_id).remove)
-            while not await self._database.write(partial(_delete_some, job_id=job.job_id)):
+            await self.queue.delete(job.job_id, job.attempt)
+            await asyncio.to_thread(Artifacts(self.settings, job.job_id).remove)
+            while not await self.database.write(partial(_delete_some, job_id=job.job_id)):
                 pass
         if not hidden:
             self._swept = now
 
     def _hide_old(self, connection: sa.Connection) -> list[sa.Row[Any]]:
         """Hides some old jobs from their owners, and returns the id and last attempt of every hidden one."""
-        before = self._database.clock(connection) - self._settings.retention_days * 86_400.0
+        before = self.database.clock(connection) - self.settings.retention_days * 86_400.0
         where = (jobs.c.state.in_(FINAL), jobs.c.finished < before, jobs.c.owner != _NOBODY)
         old = list(connection.execute(sa.select(jobs.c.job_id).where(*where).limit(100)).scalars())
         hidden = sa.update(jobs).where(jobs.c.job_id.in_(old))

@@ -15,6 +15,7 @@ import hmac
 import json
 import logging
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import SplitResult, urlsplit
@@ -41,28 +42,22 @@ _AT_A_TIME = 8
 _PORTS = {"http": 80, "https": 443}
 
 
+@dataclass(eq=False)
 class WebhookDelivery:
-    """Delivers the webhooks of jobs that ended, eight at a time, each in one of the workers.
+    """Delivers the webhooks of jobs that ended, eight at a time, each in one of the workers."""
 
-    Args:
-        worker: This process's id.
-    """
-
-    def __init__(
-        self, database: Database, store: JobStore, heartbeat: Heartbeat, sender: WebhookSender, worker: str
-    ) -> None:
-        self._database = database
-        self._store = store
-        self._heartbeat = heartbeat
-        self._sender = sender
-        self._worker = worker
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+    database: Database
+    store: JobStore
+    heartbeat: Heartbeat
+    sender: WebhookSender
+    worker: str
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     async def deliver(self) -> None:
         """Delivers, in the background, webhooks of jobs that ended and that no living worker delivers."""
-        if not self._sender.allowed:
+        if not self.sender.allowed:
             return
-        for job_id, holder in await self._database.read(self._undelivered):
+        for job_id, holder in await self.database.read(self._undelivered):
             if len(self._tasks) < _AT_A_TIME:
                 self._tasks[job_id] = asyncio.create_task(self._deliver(job_id, holder))
 
@@ -74,17 +69,17 @@ class WebhookDelivery:
     def _undelivered(self, connection: sa.Connection) -> list[tuple[str, str | None]]:
         where = (jobs.c.webhook == "WAITING", jobs.c.state.in_(FINAL))
         found = connection.execute(sa.select(jobs.c.job_id, jobs.c.webhook_worker).where(*where)).all()
-        alive = self._heartbeat.alive(connection) - {self._worker}
+        alive = self.heartbeat.alive(connection) - {self.worker}
         return [(job_id, holder) for job_id, holder in found if holder not in alive and job_id not in self._tasks]
 
     async def _deliver(self, job_id: str, holder: str | None) -> None:
         try:
-            job = await self._database.write(partial(self._claim, job_id=job_id, holder=holder), patience=FOREVER)
+            job = await self.database.write(partial(self._claim, job_id=job_id, holder=holder), patience=FOREVER)
             if job is not None:
-                outcome = "DELIVERED" if await self._sender.send(job) else "FAILED"
+                outcome = "DELIVERED" if await self.sender.send(job) else "FAILED"
                 where = (jobs.c.job_id == job_id, jobs.c.webhook == "WAITING")
                 mark = sa.update(jobs).where(*where).values(webhook=outcome)
-                await self._database.write(lambda connection: connection.execute(mark), patience=FOREVER)
+                await self.database.write(lambda connection: connection.execute(mark), patience=FOREVER)
         finally:
             del self._tasks[job_id]
 
@@ -92,8 +87,8 @@ class WebhookDelivery:
         """The job, when its webhook is this worker's to deliver from now on."""
         held = jobs.c.webhook_worker.is_not_distinct_from(holder)
         where = (jobs.c.job_id == job_id, jobs.c.webhook == "WAITING", held)
-        claimed = connection.execute(sa.update(jobs).where(*where).values(webhook_worker=self._worker)).rowcount
-        return self._store.get(connection, job_id) if claimed else None
+        claimed = connection.execute(sa.update(jobs).where(*where).values(webhook_worker=self.worker)).rowcount
+        return self.store.get(connection, job_id) if claimed else None
 
 
 class WebhookSender:
