@@ -146,7 +146,7 @@ function fieldsOf(family) {
     .map((field) => {
       const known = KNOWN[field.name] ?? {
         id: field.name,
-        hint: field.description ?? (field.type === "array" ? "One a line." : null),
+        hint: [field.description, formOf(field)].filter(Boolean).join(" "),
         more: !field.required,
       };
       const shown = { label: titled(field.name), more: true, ...known, ...known.ofItems?.[field.items] };
@@ -154,6 +154,12 @@ function fieldsOf(family) {
       const isSmall = Boolean(field.enum) || ["integer", "number"].includes(field.type);
       return { ...field, more: shown.more, isSmall, control, element: elementOf(field, shown, control) };
     });
+}
+
+/** How a field without a control of its own kind is written. */
+function formOf({ type, items, enum: choices }) {
+  if (type === "array") return items === "string" ? "One a line." : "One a line, as JSON.";
+  return choices || ["string", "integer", "number", "boolean"].includes(type) ? null : "As JSON.";
 }
 
 function controlOf(field, { id, hint, value, rows, placeholder }) {
