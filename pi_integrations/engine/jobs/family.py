@@ -1,9 +1,9 @@
 """The work of a job family, and what that work may use: the interface between the job engine and what it runs.
 
-A job survives the death of its process because its work keeps two rules. Every answer of a model is asked for through
-`recorded`, which writes the answer down before anybody sees it and never asks for it again. Everything the job has made
-of those answers is handed over in `commit`, in one transaction together with the `progress` from which the work goes on
-in its next life. Between two commits nothing else is kept.
+A job survives the death of its process because its work keeps two rules. Every answer of a model is requested through
+`recorded`, which stores the answer before anybody sees it and never requests it again. Everything the job has made
+of those answers is handed over in `commit`, in one transaction together with the `progress` from which the next attempt
+continues. Between two commits nothing is kept but files in `artifacts`.
 
 A job at which five workers in a row died ends in ERROR, unless it got further in between: a row or an answer was kept.
 """
@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
 from pi_integrations.errors import PiError
 from pi_integrations.models.families import JobFamily
+
+if TYPE_CHECKING:
+    from pi_integrations.engine.jobs.artifacts import Artifacts
 
 __all__ = ["FamilyWork", "JobStopped", "Run"]
 
@@ -29,16 +32,21 @@ class JobStopped(PiError):
 
 
 class Run(Protocol):
-    """One job at work, in one of its lives."""
+    """One job at work, in one of its attempts."""
 
     @property
     def job_id(self) -> str:
-        """Identifies the job; a good seed for random choices that must be the same in every life."""
+        """Identifies the job; a good seed for random choices that must be the same in every attempt."""
         ...
 
     @property
     def progress(self) -> Mapping[str, Any] | None:
-        """What the last commit said, in this life or an earlier one; None before the first."""
+        """The last commit's `progress`, of this attempt or an earlier one; None before the first."""
+        ...
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """The job's folder for files too large for rows, such as checkpoints; made when it is first used."""
         ...
 
     async def rows(self) -> list[Any]:
@@ -46,7 +54,7 @@ class Run(Protocol):
         ...
 
     async def recorded(self, key: str, call: Callable[[], Awaitable[Any]]) -> Any:
-        """The JSON value that `call` gave the first time it ended well for this `key`; an exception is not recorded.
+        """The JSON value that `call` returned the first time for this `key`; an exception is not recorded.
 
         The value is on disk before it is returned. `call` runs again only when the process died, or lost the job to
         another worker, before that.
@@ -58,8 +66,8 @@ class Run(Protocol):
     ) -> None:
         """Appends rows (JSON values) and message lines and replaces `progress`, all or nothing.
 
-        Readers have them within milliseconds. `progress["status"]`, if it is there, is a mapping merged into the job's
-        status as the API tells it. Cancels the work (CancelledError) when the job is no longer this worker's: it was
+        Readers have them within milliseconds. `progress["status"]`, if present, is a mapping merged into the job's
+        status on the wire. Cancels the work (CancelledError) when the job is no longer this worker's: it was
         cancelled, or another worker took it over.
         """
         ...
@@ -73,7 +81,7 @@ class FamilyWork(Generic[R]):
         family: The family, as the registry describes it.
         work: Does the job and returns the result's fields, which are merged into the status. Raises `JobStopped` to end
             in ERROR with a reason; any other exception is logged and ends the job too.
-        missing: Why this process cannot do such work, with the remedy; None when it can. It takes such jobs all the
+        missing: Why this process cannot do such work, with the remedy; None when it can. It accepts such jobs all the
             same while a worker of the same database can do them.
         check: Raises PiUsageError for a request this engine cannot do; called before a job is made.
         concurrency: Jobs of this family at a time in one process.
@@ -89,3 +97,7 @@ class FamilyWork(Generic[R]):
     def path(self) -> str:
         """The family's path, which is also its queue's name."""
         return self.family.path
+
+    async def perform(self, request: str, run: Run) -> Mapping[str, Any]:
+        """The result's fields of a job with this request, as JSON."""
+        return await self.work(self.family.request.model_validate_json(request), run)

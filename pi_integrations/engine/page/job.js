@@ -2,7 +2,7 @@
 import { ask, call, Refusal } from "./api.js";
 import { age, announce, byId, el, figure, shortened, write } from "./dom.js";
 import { asRow } from "./families.js";
-import { isOver, withNumber } from "./job_list.js";
+import { isOver } from "./job_list.js";
 import { drawProgress } from "./jobs.js";
 import { MessagesPane, RowsPane } from "./panes.js";
 import { follow } from "./streams.js";
@@ -40,8 +40,8 @@ export class JobView {
     for (const name of ["job-found", "job-missing", "job-cancel", "job-download", "job-state"])
       byId(name).hidden = true;
     write(byId("job-about"), id);
-    byId("job-data").hidden = !family.rows;
-    this.rows = family.rows ? new RowsPane(family, this.#leaving.signal, () => this.#countRows()) : null;
+    byId("job-data").hidden = !family.items;
+    this.rows = family.items ? new RowsPane(family, this.#leaving.signal, () => this.#countRows()) : null;
     this.messages = new MessagesPane(this.#leaving.signal, () => this.list.refresh());
     this.#follow(`${family.path}/${encodeURIComponent(id)}`, this.#leaving.signal);
     this.list.refresh();
@@ -89,7 +89,7 @@ export class JobView {
       const job = await ask("GET", `${this.family.path}/${encodeURIComponent(this.id)}`, {
         signal: this.#leaving.signal,
       });
-      return withNumber({ ...job, data: null });
+      return { ...job, data: null };
     } catch {
       return null;
     }

@@ -1,12 +1,10 @@
 // The jobs the engine told of, asked for again while somebody looks.
-import { ask, Refusal, Unreachable } from "./api.js";
+import { ask, Unreachable } from "./api.js";
 import { FAMILIES } from "./families.js";
 
 const BUSY_PAUSE = 700;
 const IDLE_PAUSE = 4000;
 const OVER = ["DONE", "ERROR", "CANCELLED"];
-const WANTED = "pi-engine-wanted";
-const KEPT = 200;
 
 /** Whether a state is final. */
 export const isOver = (state) => OVER.includes(state);
@@ -61,10 +59,7 @@ export class JobList extends EventTarget {
   async #ask() {
     try {
       const lists = await Promise.all(FAMILIES.map(jobsOf));
-      this.jobs = lists
-        .flat()
-        .map(withNumber)
-        .sort((one, other) => (other.created ?? 0) - (one.created ?? 0));
+      this.jobs = lists.flat().sort((one, other) => (other.created ?? 0) - (one.created ?? 0));
       this.refused = null;
       this.loaded = true;
     } catch (error) {
@@ -79,31 +74,10 @@ export class JobList extends EventTarget {
 export async function startJob(family, body, key) {
   const headers = { "idempotency-key": key };
   const { job_id } = await ask("POST", family.path, { body, headers });
-  const numbers = { ...wantedNumbers(), [job_id]: body[family.number] };
-  localStorage.setItem(WANTED, JSON.stringify(Object.fromEntries(Object.entries(numbers).slice(-KEPT))));
   return job_id;
 }
 
-/** A job with how many rows it is to make: the status does not say, but this browser may have started it. */
-export function withNumber(job) {
-  return { wanted: wantedNumbers()[job.job_id], ...job };
-}
-
-function wantedNumbers() {
-  try {
-    return JSON.parse(localStorage.getItem(WANTED)) ?? {};
-  } catch {
-    return {};
-  }
-}
-
 async function jobsOf(family) {
-  try {
-    const jobs = await ask("GET", family.path);
-    return jobs.map((job) => ({ ...job, family }));
-  } catch (error) {
-    // An engine may know fewer families than this page.
-    if (error instanceof Refusal && error.status === 404) return [];
-    throw error;
-  }
+  const jobs = await ask("GET", family.path);
+  return jobs.map((job) => ({ ...job, family }));
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from pi_integrations.engine.jobs.connections import dbos_connections, dbos_url, sqlite_engine
+from pi_integrations.engine.jobs.database import dbos_connections, dbos_url, sqlite_engine
 
 PROCESSES = 3
 FILES = 25
