@@ -101,7 +101,7 @@ class PiDataset:
         await self._check_end(job)
 
     async def _check_end(self, job: Job[Any, Any]) -> None:
-        end = await job.routes.peek(job.job_id)
+        end = await job.routes.peek(job.job_id)  # the status without the rows
         if end.state is JobState.DONE:
             if end.stopped:
                 logger.warning("job %s is done with fewer rows than requested: %s", job.job_id, end.stopped)
