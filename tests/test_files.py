@@ -140,7 +140,7 @@ def test_a_second_process_is_refused_until_the_first_has_ended(path: Path) -> No
 
 
 def test_the_lock_stays_while_the_file_is_replaced(path: Path) -> None:
-    """Lines that are not kept go in one step, and the offsets of the others are told."""
+    """Lines that are not kept go in one step, and the others have new offsets."""
     write(path, [{"number": number} for number in range(4)])
     found: dict[int, dict[str, Any]] = {}
     with opened(path, found) as file:

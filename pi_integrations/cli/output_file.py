@@ -67,6 +67,7 @@ class OutputFile:
             if row.error or row.number not in self._kept:
                 return None
             entry = self._file.entry_at(self._kept[row.number])
+        # The row's number alone does not say so: the input file may have been edited between the runs.
         if (entry.get("llm_input"), entry.get("llm_output")) != (row.llm_input, row.llm_output):
             return None
         try:

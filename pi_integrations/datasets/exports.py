@@ -89,6 +89,7 @@ def _unpickled(name: str) -> _Rows:
 
 
 def _features(datasets: Any) -> Any:
+    # Given rather than inferred: the first rows of a stream may have no scores.
     value = datasets.Value
     question = {"question": value("string"), "score": value("float64")}
     texts = {name: value("string") for name in ("id", "job_id", "llm_input", "llm_output")}

@@ -67,12 +67,8 @@ class ResumableJsonl:
         self._whole = 0
         self._is_clean = False
         self._reader: IO[bytes] | None = None
-        if path.exists() and not path.is_file():
-            raise PiUsageError(f"{path} is not a regular file; choose {other}")
-        if not path.absolute().parent.is_dir():
-            raise PiUsageError(f"{path}: its folder does not exist; make it, or choose {other}")
-        self._is_new = not path.exists()
         try:
+            self._is_new = self._is_missing()
             self._file = self._locked()
             try:
                 self._reader = path.open("rb")
@@ -83,6 +79,15 @@ class ResumableJsonl:
                 raise
         except OSError as error:
             raise self._failed(error) from None
+
+    def _is_missing(self) -> bool:
+        if not self._path.absolute().parent.is_dir():
+            raise PiUsageError(f"{self._path}: its folder does not exist; make it, or choose {self._other}")
+        if not self._path.exists():
+            return True
+        if not self._path.is_file():
+            raise PiUsageError(f"{self._path} is not a regular file; choose {self._other}")
+        return False
 
     def _locked(self) -> LockedFile:
         while True:

@@ -27,6 +27,9 @@ def _preset(tag: str, *rows: tuple[str, float, str]) -> Preset:
     return tuple(Question(label=label, weight=weight, question=text, tag=tag) for label, weight, text in rows)
 
 
+# A question makes one demand: a no to "A and B" does not say which failed. Weights count within a preset alone.
+# Users' scores depend on every word and weight, which a digest in the tests pins.
+
 HELPFULNESS: Preset = _preset(
     "helpfulness",
     ("On target", 3, "Does the answer give what the user asked for, rather than something merely related to it?"),

@@ -29,7 +29,7 @@ _trace: ModuleType | None = None
 
 
 def _api() -> ModuleType | None:
-    # An application that configured a provider has imported this; importing it here would cost every other 25 ms.
+    # An application that configured a provider has imported this; importing it here would cost every other one 25 ms.
     if "opentelemetry.trace" not in sys.modules:
         return None
     global _trace
@@ -94,6 +94,7 @@ class _TracedCall(ScoreCall):
         self._span.set_attribute("http.response.status_code", status)
 
     def scored(self, result: ScoreResult) -> None:
+        # `pi.*` are attributes of our own; the other names are the conventions'.
         self._span.set_attribute("pi.total_score", result.total_score)
         usage = result.usage
         known: dict[str, Any] = {
@@ -121,6 +122,7 @@ def score_call(base_url: str) -> Iterator[ScoreCall]:
         yield _UNTRACED
         return
     span = _start(trace, base_url)
+    # No exception is recorded: its message may quote the exchange.
     with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         try:
             yield _TracedCall(span)

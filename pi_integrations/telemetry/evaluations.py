@@ -82,6 +82,7 @@ class EvaluationEvents:
 
     def _write(self, span: SpanContext | None, attributes: Mapping[str, Any]) -> None:
         now = time.time_ns()
+        # An empty context: the current span of the thread that writes has nothing to do with the answer.
         record = LogRecord(
             timestamp=now,
             observed_timestamp=now,
