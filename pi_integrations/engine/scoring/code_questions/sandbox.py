@@ -1,4 +1,7 @@
-"""One call of a user's `score` in pydantic-monty, with every limit set."""
+"""The sandbox's worker process: runs a user's `score` in pydantic-monty with every limit set, and explains failures.
+
+Everything here runs in an interpreter of its own, away from the engine.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,21 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from pydantic_monty import Monty, MontyError, OSPolicy, ResourceLimits
+from pydantic_monty import (
+    Monty,
+    MontyCrashedError,
+    MontyError,
+    MontyRuntimeError,
+    MontySyntaxError,
+    OSPolicy,
+    ResourceLimits,
+)
 
-from pi_integrations.engine.scoring.code_questions.limits import CodeLimits
-from pi_integrations.engine.scoring.code_questions.sandbox.arguments import bind
-from pi_integrations.engine.scoring.code_questions.sandbox.failures import refusal_of
-from pi_integrations.engine.scoring.code_questions.sandbox.refusal import Refusal
-from pi_integrations.engine.scoring.code_questions.sandbox.signature import read_signature
+from pi_integrations.engine.parent_process import ParentProcess
+from pi_integrations.engine.scoring.code_questions import CodeLimits
+from pi_integrations.engine.scoring.code_questions.arguments import Refusal, bind, read_signature
 
-__all__ = ["Sandbox"]
+__all__ = ["serve"]
 
 _EXPLANATION_CHARACTERS = 2_000
 # Follows the user's source, so that lines keep their numbers. It uses no name that the source could have redefined, and
@@ -33,9 +42,32 @@ match score(*_pi_positional, **_pi_keywords):
 _pi_outcome
 """
 _POLICY: OSPolicy = {"sleep": "zero", "random_start": {"seed": 0}}
+_MESSAGE_CHARACTERS = 300
+# The modules of pydantic-monty 1.4.0 that a score may want.
+_MODULES = (
+    "json, re, math, collections, itertools, functools, datetime, decimal, unicodedata, hashlib, base64, csv, random,"
+    " copy, bisect, dataclasses and typing"
+)
 
 
-class Sandbox:
+def serve(parent: ParentProcess) -> None:
+    """Answers the engine's requests, until it closes the pipe."""
+    _leave_no_core_dump()
+    with _Sandbox(CodeLimits(**parent.receive())) as sandbox:
+        parent.ready()
+        while True:
+            parent.send(sandbox.run(parent.receive()))
+
+
+def _leave_no_core_dump() -> None:
+    try:
+        import resource
+    except ImportError:
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+class _Sandbox:
     """A pydantic-monty interpreter process; a context manager. Each `run` has a session of its own."""
 
     def __init__(self, limits: CodeLimits) -> None:
@@ -68,7 +100,7 @@ class Sandbox:
             with self._monty.checkout(limits=_resources(self._limits), os_policy=_POLICY) as session:
                 return session.feed_run(f"{source}\n{_CALL}", inputs=inputs, print_callback=_drop)
         except MontyError as error:
-            raise refusal_of(error, self._limits, lines=source.count("\n") + 1) from None
+            raise _refusal_of(error, self._limits, lines=source.count("\n") + 1) from None
 
 
 def _resources(limits: CodeLimits) -> ResourceLimits:
@@ -111,3 +143,33 @@ def _number(shown: str) -> float:
 def _shortened(explanation: str) -> str:
     fits = len(explanation) <= _EXPLANATION_CHARACTERS
     return explanation if fits else explanation[:_EXPLANATION_CHARACTERS] + "…"
+
+
+def _refusal_of(error: MontyError, limits: CodeLimits, *, lines: int) -> Refusal:
+    """The reason behind `error`, with the innermost line of the user's source, which has `lines` lines."""
+    too_long = Refusal(f"python_code ran longer than its {limits.seconds:g} s limit")
+    if isinstance(error, MontyCrashedError):
+        return too_long if error.timed_out else Refusal("the sandbox crashed while it ran python_code", retryable=True)
+    kind, message = _kind_and_message(error)
+    if kind == "TimeoutError" and "time limit exceeded" in message:
+        return too_long
+    if kind == "MemoryError" and "memory limit" in message:
+        return Refusal(f"python_code used more memory than its limit of {limits.memory_bytes / 2**20:g} MiB")
+    if kind == "RecursionError":
+        message += f" (the limit is {limits.recursion_depth} calls)"
+    if kind == "ModuleNotFoundError":
+        message += f"; the sandbox has {_MODULES}"
+    return Refusal(f"python_code{_where(error, lines)}: {kind}: {message}".removesuffix(": "))
+
+
+def _kind_and_message(error: MontyError) -> tuple[str, str]:
+    text = error.display("type-msg") if isinstance(error, MontyRuntimeError | MontySyntaxError) else str(error)
+    kind, _, message = text.partition(": ")
+    words = " ".join(message.split())
+    return kind, words if len(words) <= _MESSAGE_CHARACTERS else words[:_MESSAGE_CHARACTERS] + "…"
+
+
+def _where(error: MontyError, lines: int) -> str:
+    frames = error.traceback() if isinstance(error, MontyRuntimeError | MontySyntaxError) else []
+    own = [frame.line for frame in frames if frame.filename.startswith("<python-input") and frame.line <= lines]
+    return f", line {own[-1]}" if own else ""
