@@ -1,4 +1,4 @@
-"""The parent of a child process, seen from the child: its orders, reports to it, and the child's end with its end."""
+"""A child process's side of the protocol in `processes`: its orders, its reports, and its end with its parent's."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class ParentProcess:
 
 
 def run_child(target: str, parent_pid: int) -> None:
-    """Calls `target` with the parent; runs in the child. An error before it is ready is reported to the parent."""
+    """Runs `target` in the child; an error before it is ready is reported to the parent."""
     parent = ParentProcess(parent_pid)
     module, _, function = target.partition(":")
     try:

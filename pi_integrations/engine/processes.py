@@ -55,7 +55,7 @@ class ChildFailed(Exception):
     """The child could not start, for a reason other than its configuration or a missing package."""
 
 
-# By the word for it on the wire.
+# By the `kind` in a child's report.
 ERRORS: dict[str, type[Exception]] = {"usage": PiUsageError, "import": ImportError, "other": ChildFailed}
 
 
@@ -127,14 +127,14 @@ class ChildProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self, order: Any) -> dict[str, Any]:
-        """What the child reports once it is ready; `order` is its first message.
+        """The child's report that it is ready; `order` is its first message.
 
         Raises:
             PiUsageError: The child refuses its configuration.
             ImportError: It lacks a package.
             ChildFailed: It failed for another reason.
             ChildEnded: It ended, or was killed, before it was ready.
-            OSError: There is no room for another process.
+            OSError: The machine can start no other process.
         """
         with self._state:
             if self._killed:
@@ -172,7 +172,7 @@ class ChildProcess:
             raise self._ended() from None
 
     def request_stop(self) -> None:
-        """Asks the child to end; `wait` or `stop` sees to it that it does."""
+        """Asks the child to end in order; returns at once."""
         if self._process is None:
             return
         with self._writing, contextlib.suppress(OSError, ValueError):
@@ -181,7 +181,7 @@ class ChildProcess:
             self._pipe("stdin").close()
 
     def kill(self) -> None:
-        """Ends the child and its own children at once; calls that wait for it raise `ChildEnded`."""
+        """Ends the child, and its children in its session, at once; waiting calls raise `ChildEnded`."""
         with self._state:
             self._killed = True
             if self._process is not None and self._process.returncode is None:
@@ -194,10 +194,13 @@ class ChildProcess:
             self._end_within(seconds)
 
     def wait(self) -> int:
-        """The exit status, once the child has ended; the caller leaves no zombie behind."""
+        """The exit status, once the child has ended; leaves no zombie."""
         assert self._process is not None
         status = self._process.wait()
-        self._close()
+        with self._writing, contextlib.suppress(OSError):
+            self._pipe("stdin").close()
+        with self._reading:
+            self._pipe("stdout").close()
         return status
 
     def forget(self) -> None:
@@ -223,12 +226,6 @@ class ChildProcess:
         except subprocess.TimeoutExpired:
             self.kill()
         return self.wait()
-
-    def _close(self) -> None:
-        with self._writing, contextlib.suppress(OSError):
-            self._pipe("stdin").close()
-        with self._reading:
-            self._pipe("stdout").close()
 
 
 def _spawn(target: str, environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:

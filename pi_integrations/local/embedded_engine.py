@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
@@ -63,15 +62,14 @@ def embedded(
 
     Args:
         judge: `baseline`, `chat:PROVIDER:MODEL`, `local:PATH_OR_NAME`, `object:MODULE:NAME`, a LangChain chat model, or
-            a `Judge`; default: what `settings` says, else `PI_ENGINE_JUDGE`, else `baseline`. With `jobs`, a string.
+            a `Judge`; default: that of `settings`, else `PI_ENGINE_JUDGE`, else `baseline`. With `jobs`, a string.
         jobs: Whether the engine runs jobs.
         generator: Makes synthetic data, with `jobs`: `chat:PROVIDER:MODEL`, or `object:MODULE:NAME` of a LangChain chat
             model; default `PI_ENGINE_GENERATOR`, else none.
         generator_prices: US dollars per million tokens of the generator, as `{"input_per_million": ..,
             "output_per_million": ..}`.
         data_dir: Where jobs are kept; default `PI_ENGINE_DATA_DIR`, else `pi-integrations` in the user's data
-            directory. Engines on one directory share its jobs, those of other processes too: give them the same
-            generator.
+            directory. All engines on one directory share its jobs: give them the same generator.
         settings: Everything else about the engine; default: the environment's `PI_ENGINE_*`.
         timeout: See `AsyncPiClient`; so are the arguments after it.
 
@@ -126,18 +124,14 @@ class Embedded:
         loop_thread().run(self._start())
         return self.client()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.client().close()
 
     async def __aenter__(self) -> AsyncPiClient:
         await self._start()
         return self._client
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._client.aclose()
 
     def __repr__(self) -> str:
@@ -194,7 +188,7 @@ def _settings_with_jobs(
     where = settings.jobs or JobSettings.from_env()
     given = {"judge": judge, "generator": generator, "generator_prices": dict(prices) if prices else None}
     changed = {name: value for name, value in given.items() if value is not None}
-    # Absolute: a replaced engine must find the jobs whatever this process's directory is by then.
+    # Absolute: an engine started later must find the jobs even if this process has changed its directory.
     folder = (Path(data_dir) if data_dir else where.data_dir).expanduser().absolute()
     settings = replace(settings, jobs=replace(where, data_dir=folder), **changed)
     _check_string("judge", settings.judge, "baseline, chat:PROVIDER:MODEL, local:PATH_OR_NAME or object:MODULE:NAME")
@@ -248,10 +242,8 @@ def _make_key(path: Path) -> None:
     draft = path.with_name(f"{_KEY_FILE}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        try:
-            os.write(descriptor, secrets.token_hex(32).encode() + b"\n")
-        finally:
-            os.close(descriptor)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_hex(32).encode() + b"\n")
         with suppress(FileExistsError):
             os.link(draft, path)
     finally:

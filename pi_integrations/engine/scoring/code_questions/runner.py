@@ -32,12 +32,12 @@ _T = TypeVar("_T")
 
 
 class CodeRunner:
-    """Runs `score` functions that users send, in worker processes with limits.
+    """Runs users' `score` functions in worker processes with limits.
 
     The function is called by its signature: `(response_text, input_text, kwargs)`, where `kwargs` is a dict,
-    `(response_text, input_text, **kwargs)` or `(**kwargs)`. It returns `{"score": number in [0, 1]}`, with an
-    `"explanation"` if it likes. Each call sees a fresh interpreter: nothing is left over from the one before, `random`
-    starts from the same seed, `sleep` returns at once, and what the code prints is dropped.
+    `(response_text, input_text, **kwargs)` or `(**kwargs)`. It returns `{"score": number in [0, 1]}`, optionally with
+    an `"explanation"`. Each call gets a fresh interpreter: nothing is left from the call before, `random` starts from
+    the same seed, `sleep` returns at once, and prints are dropped.
 
     Workers start when first needed. All calls are made on one event loop, the engine's; after a fork the child's first
     call starts workers of its own.
@@ -64,12 +64,12 @@ class CodeRunner:
         self._pool = _SandboxPool(limits)
 
     async def score(self, python_code: str, exchange: Exchange, kwargs: Mapping[str, Any]) -> Verdict:
-        """What `python_code` says of `exchange`: a score in [0, 1], or a verdict without one that says why.
+        """The verdict of `python_code` on `exchange`: a score in [0, 1], or unscored with the reason.
 
         Args:
             python_code: Source that defines `score` at its top level.
-            exchange: The text to score and what was asked. When `llm_output` is a JSON object, its keys reach `score`
-                as keyword arguments too.
+            exchange: The input and the output to score. Where `llm_output` is a JSON object, its keys are keyword
+                arguments too.
             kwargs: The request's own keyword arguments, JSON values; they win over keys of `llm_output`, and
                 `response_text` and `input_text` win over both.
         """
@@ -85,7 +85,7 @@ class CodeRunner:
             return _unscored(str(error), retryable=True)
 
     async def aclose(self) -> None:
-        """Ends the workers. Later calls come back unscored."""
+        """Ends the workers; later calls are unscored."""
         await self._own_pool().aclose()
 
     def _own_pool(self) -> _SandboxPool:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pydantic_monty import (
     Monty,
@@ -51,15 +50,18 @@ _MODULES = (
 
 
 def serve(parent: ParentProcess) -> None:
-    """Answers the engine's requests, until it closes the pipe."""
-    _leave_no_core_dump()
-    with _Sandbox(CodeLimits(**parent.receive())) as sandbox:
+    """Answers the engine's requests until it closes the pipe; each runs in a session of its own."""
+    _disable_core_dumps()
+    limits = CodeLimits(**parent.receive())
+    # The interpreter stops itself at its limit; monty ends it two seconds later, and the pool the worker after five.
+    monty = Monty(max_processes=1, request_timeout=limits.seconds + 2)
+    with monty:
         parent.ready()
         while True:
-            parent.send(sandbox.run(parent.receive()))
+            parent.send(_run(monty, limits, parent.receive()))
 
 
-def _leave_no_core_dump() -> None:
+def _disable_core_dumps() -> None:
     try:
         import resource
     except ImportError:
@@ -67,40 +69,24 @@ def _leave_no_core_dump() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-class _Sandbox:
-    """A pydantic-monty interpreter process; a context manager. Each `run` has a session of its own."""
-
-    def __init__(self, limits: CodeLimits) -> None:
-        self._limits = limits
-        # The interpreter stops itself at its limit; one second later monty ends it; one more and the pool does.
-        self._monty = Monty(max_processes=1, request_timeout=limits.seconds + 2)
-
-    def __enter__(self) -> Self:
-        self._monty.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._monty.__exit__(kind, error, traceback)
-
-    def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """`{"score": float, "explanation": str | None}`, or `{"reason": str, "retryable": bool}`."""
-        source = request["python_code"].removeprefix("\ufeff")
-        texts = request["response_text"], request["input_text"]
-        try:
-            positional, keywords = bind(read_signature(source), *texts, request["kwargs"])
-            return _reading(self._feed(source, positional, keywords))
-        except Refusal as refusal:
-            return {"reason": str(refusal), "retryable": refusal.retryable}
-
-    def _feed(self, source: str, positional: list[Any], keywords: dict[str, Any]) -> Any:
+def _run(monty: Monty, limits: CodeLimits, request: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"score": float, "explanation": str | None}`, or `{"reason": str, "retryable": bool}`."""
+    source = request["python_code"].removeprefix("\ufeff")
+    texts = request["response_text"], request["input_text"]
+    try:
+        positional, keywords = bind(read_signature(source), *texts, request["kwargs"])
         inputs = {"_pi_positional": positional, "_pi_keywords": keywords, "__name__": "python_code"}
-        try:
-            with self._monty.checkout(limits=_resources(self._limits), os_policy=_POLICY) as session:
-                return session.feed_run(f"{source}\n{_CALL}", inputs=inputs, print_callback=_drop)
-        except MontyError as error:
-            raise _refusal_of(error, self._limits, lines=source.count("\n") + 1) from None
+        return _reply(_outcome(monty, limits, source, inputs))
+    except Refusal as refusal:
+        return {"reason": str(refusal), "retryable": refusal.retryable}
+
+
+def _outcome(monty: Monty, limits: CodeLimits, source: str, inputs: dict[str, Any]) -> Any:
+    try:
+        with monty.checkout(limits=_resources(limits), os_policy=_POLICY) as session:
+            return session.feed_run(f"{source}\n{_CALL}", inputs=inputs, print_callback=_drop)
+    except MontyError as error:
+        raise _refusal_of(error, limits, lines=source.count("\n") + 1) from None
 
 
 def _resources(limits: CodeLimits) -> ResourceLimits:
@@ -114,10 +100,10 @@ def _resources(limits: CodeLimits) -> ResourceLimits:
 
 
 def _drop(stream: str, text: str) -> None:
-    """Takes what the code prints."""
+    """Drops what the code prints."""
 
 
-def _reading(outcome: Any) -> dict[str, Any]:
+def _reply(outcome: Any) -> dict[str, Any]:
     match outcome:
         case ["score", str(score)]:
             return {"score": _number(score), "explanation": None}
