@@ -20,8 +20,7 @@ from pi_integrations.engine.routes.page import page_routes
 from pi_integrations.engine.routes.scoring import scoring_routes
 from pi_integrations.engine.scoring.code_questions import CodeRunner
 from pi_integrations.engine.scoring.custom_models import CustomModels
-from pi_integrations.engine.scoring.service import ScoreService
-from pi_integrations.engine.scoring.verdict_cache import VerdictCache
+from pi_integrations.engine.scoring.service import ScoreService, VerdictCache
 from pi_integrations.engine.settings import EngineSettings
 from pi_integrations.models import ScoreRequest
 from pi_integrations.models import families as registry

@@ -13,8 +13,7 @@ from pi_integrations.engine.judges.protocol import Verdict
 from pi_integrations.engine.judges.scripted import ScriptedJudge
 from pi_integrations.engine.scoring.code_questions import CodeRunner
 from pi_integrations.engine.scoring.custom_models import CustomModels
-from pi_integrations.engine.scoring.service import ScoreService
-from pi_integrations.engine.scoring.verdict_cache import VerdictCache
+from pi_integrations.engine.scoring.service import ScoreService, VerdictCache
 from pi_integrations.engine.synthesis.scripted_generator import ScriptedGenerator
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import Usage

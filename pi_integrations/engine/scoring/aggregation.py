@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pi_integrations.engine.scoring.curves import apply_curve
-from pi_integrations.engine.scoring.means import weighted_mean
 from pi_integrations.engine.scoring.rubric import Group, Leaf, Rubric
 from pi_integrations.models import AggregationMethod
 
-__all__ = ["NothingScored", "aggregate"]
+__all__ = ["GEOMETRIC_FLOOR", "HARMONIC_FLOOR", "NothingScored", "aggregate", "apply_curve", "weighted_mean"]
 
 _DECIMALS = 4
+
+# Scores below the floor count as the floor, so that one zero does not erase every other score (WIRE: Aggregation).
+GEOMETRIC_FLOOR = 0.01
+HARMONIC_FLOOR = 1e-6
 
 
 class NothingScored(Exception):
@@ -90,3 +94,39 @@ def _mean(method: AggregationMethod, nodes: Sequence[_Node]) -> float | None:
 def _rounded(score: float | None) -> float:
     assert score is not None
     return round(score, _DECIMALS)
+
+
+def apply_curve(knots: Sequence[float] | None, score: float) -> float:
+    """`score` in [0, 1] sent through the curve with these knots.
+
+    The curve passes through (0, 0), (p_1, 1/(n+1)), …, (p_n, n/(n+1)), (1, 1) and is linear between. Repeated knots
+    make a jump and take the upper value there; 0 maps to 0 and 1 to 1 always. No knots: the identity.
+    """
+    if not knots or score <= 0 or score >= 1:
+        return score
+    below = bisect_right(knots, score)
+    left = knots[below - 1] if below else 0.0
+    right = knots[below] if below < len(knots) else 1.0
+    return (below + (score - left) / (right - left)) / (len(knots) + 1)
+
+
+def weighted_mean(method: AggregationMethod, scores: Sequence[float], weights: Sequence[float]) -> float:
+    """The weighted mean of `scores`, in [0, 1]; both sequences have the same, positive length."""
+    shares = _normalised(weights)
+    if method is AggregationMethod.ARITHMETIC_MEAN:
+        mean = math.fsum(share * score for score, share in zip(scores, shares, strict=True))
+    elif method is AggregationMethod.GEOMETRIC_MEAN:
+        logs = (share * math.log(max(score, GEOMETRIC_FLOOR)) for score, share in zip(scores, shares, strict=True))
+        mean = math.exp(math.fsum(logs))
+    else:
+        inverses = (share / max(score, HARMONIC_FLOOR) for score, share in zip(scores, shares, strict=True))
+        mean = 1 / math.fsum(inverses)
+    return min(max(mean, 0.0), 1.0)
+
+
+def _normalised(weights: Sequence[float]) -> list[float]:
+    largest = max(weights)
+    # Dividing by the largest first keeps the sum finite for any finite weights.
+    relative = [weight / largest for weight in weights]
+    total = math.fsum(relative)
+    return [weight / total for weight in relative]

@@ -1,7 +1,7 @@
-"""Models from disk or the hub: which folder, which device, and refusals that say what to do.
+"""Models and tokenizers from a folder or the hub, loaded by the same rules for every user.
 
-Weights are safetensors, code that ships with a model never runs, and a model whose weights are incomplete is refused
-instead of being filled up with random numbers.
+Weights are safetensors, code that ships with a model never runs, and a model that lacks some of its weights is refused:
+transformers would fill them with random numbers.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import threading
 from pathlib import Path
 from typing import Any, Literal
 
-from pi_integrations.engine.judges.local.identity import weights_files
+from pi_integrations.engine.local_models.identity import weights_files
 from pi_integrations.errors import PiUsageError
 
 __all__ = [
     "Device",
     "Dtype",
+    "Task",
     "is_local",
     "load_model",
     "load_tokenizer",
@@ -27,6 +28,13 @@ __all__ = [
 
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["float32", "bfloat16"]
+Task = Literal["causal-lm", "sequence-classification"]
+
+_AUTO_CLASSES: dict[Task, str] = {
+    "causal-lm": "AutoModelForCausalLM",
+    "sequence-classification": "AutoModelForSequenceClassification",
+}
+_LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
 # transformers patches torch for the whole process while it builds a model: two loads at a time break each other.
 _ONE_AT_A_TIME = threading.Lock()
@@ -38,7 +46,7 @@ def require_local_extra(what: str) -> None:
     """Returns when torch and transformers can be imported.
 
     Raises:
-        ImportError: Names `what` needs them, and the pip command.
+        ImportError: Says that `what` needs them, and gives the pip command.
     """
     missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
     if missing:
@@ -46,7 +54,7 @@ def require_local_extra(what: str) -> None:
 
 
 def resolve_folder(path_or_name: str | Path) -> Path:
-    """The folder of the model: `path_or_name` itself, or the hub's snapshot of that name, fetched once.
+    """The model's folder: `path_or_name` itself, or the hub's snapshot of that name, downloaded once.
 
     Raises:
         PiUsageError: There is no such folder or name, or it holds no configuration or no safetensors weights.
@@ -65,7 +73,7 @@ def resolve_folder(path_or_name: str | Path) -> Path:
 
 
 def is_local(path_or_name: str | Path) -> bool:
-    """Whether `path_or_name` is a folder here, or cannot be a hub name, which is NAME or OWNER/NAME."""
+    """Whether `path_or_name` is an existing folder, or not shaped like a hub name (NAME or OWNER/NAME)."""
     name = str(path_or_name)
     shaped_like_path = name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1
     return shaped_like_path or Path(name).is_dir()
@@ -79,7 +87,7 @@ def _fetch(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=_HUB_FILES))
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         raise PiUsageError(
-            f"{name!r} is no folder here and could not be fetched from the Hugging Face hub "
+            f"{name!r} is not a folder on this machine and could not be fetched from the Hugging Face hub "
             f"({type(error).__name__}). Check the spelling and the connection, or give the path of a model folder."
         ) from error
 
@@ -88,7 +96,7 @@ def pick_device(device: Device) -> str:
     """`cpu` or `cuda`; `auto` is CUDA where there is one.
 
     Raises:
-        PiUsageError: `device` is unknown, or CUDA is asked for and absent.
+        PiUsageError: `device` is unknown, or is `cuda` where there is none.
     """
     import torch
 
@@ -104,7 +112,7 @@ def load_tokenizer(folder: Path) -> Any:
     """The fast tokenizer in `folder`.
 
     Raises:
-        PiUsageError: It cannot be loaded, or it is not a fast one.
+        PiUsageError: It cannot be loaded, or is not a fast one.
     """
     from transformers import AutoTokenizer
 
@@ -118,15 +126,17 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def load_model(auto_class: Any, folder: Path, *, device: str, dtype: Dtype) -> Any:
-    """The model in `folder` as `auto_class` reads it, in evaluation mode on `device`.
+def load_model(task: Task, folder: Path, *, device: str, dtype: Dtype) -> Any:
+    """The model in `folder` as transformers' model for `task`, on `device`, in evaluation mode without gradients.
 
     Raises:
         PiUsageError: It cannot be loaded, needs code that ships with it, or lacks some of its weights.
     """
     import torch
+    import transformers
     from safetensors import SafetensorError
 
+    auto_class = getattr(transformers, _AUTO_CLASSES[task])
     try:
         with _ONE_AT_A_TIME:
             model, report = auto_class.from_pretrained(
@@ -145,9 +155,6 @@ def load_model(auto_class: Any, folder: Path, *, device: str, dtype: Dtype) -> A
         ) from error
     _refuse_incomplete(report, folder, auto_class.__name__)
     return model
-
-
-_LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
 
 def _refuse_incomplete(report: dict[str, Any], folder: Path, kind: str) -> None:

@@ -1,4 +1,4 @@
-"""What a model folder is: digests that change when its weights or its tokenizer change, without loading either."""
+"""The identity of a model folder: digests that change when its weights or its tokenizer change, loading neither."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from pi_integrations.errors import PiUsageError
 
-__all__ = ["tokenizer_digest", "weights_digest", "weights_files"]
+__all__ = ["fingerprint_of", "tokenizer_digest", "weights_digest", "weights_files"]
 
 # Folders up to this size are hashed whole (about a second at worst); larger ones are sampled, tensor by tensor.
 WHOLE_BYTES = 256 * 2**20
@@ -27,6 +27,15 @@ _TOKENIZER_FILES = (
     "tokenizer_config.json",
     "vocab.json",
 )
+
+
+def fingerprint_of(folder: Path) -> str:
+    """`weights=…:tokenizer=…`, 16 hexadecimal digits of each digest; a second's work at worst.
+
+    Raises:
+        PiUsageError: `folder` holds no whole safetensors weights.
+    """
+    return f"weights={weights_digest(folder)[:16]}:tokenizer={tokenizer_digest(folder)[:16]}"
 
 
 def weights_files(folder: Path) -> list[Path]:
