@@ -186,15 +186,8 @@ class BackgroundScorer(Shared):
         request = self._rubric.request(exchange.llm_input, exchange.llm_output, **exchange.parts)
         with linked_to(exchange.span):
             result = await self._rubric.score(request)
-        return BackgroundScore(
-            request.llm_input,
-            request.llm_output,
-            result,
-            exchange.metadata,
-            name=exchange.name,
-            tags=exchange.tags,
-            span=exchange.span,
-        )
+        origin = (exchange.metadata, exchange.name, exchange.tags, exchange.span)
+        return BackgroundScore(request.llm_input, request.llm_output, result, *origin)
 
     def counts(self) -> ScorerCounts:
         """What became of everything so far, without waiting; `submitted == scored + failed + dropped + pending`."""
