@@ -57,20 +57,15 @@ class QueuedExchange(NamedTuple):
 class ExchangeQueue:
     """Has exchanges scored, passes the scores to the sinks, and counts what became of them.
 
-    One thread does the work: it makes the deferred calls one at a time, starts scores on the LoopThread, and calls the
-    sinks. It starts with the first exchange. There is one queue per process of a `BackgroundScorer`.
+    One thread does the work, from the first exchange on: it makes the deferred calls one at a time, has up to
+    `max_concurrency` exchanges scored by `score` on the LoopThread, and calls the sinks. Up to `capacity` exchanges may
+    wait or be scored, and as many calls wait. There is one queue per process of a `BackgroundScorer`.
 
     Attributes:
         exchanges: Tickets of the exchanges waiting or being scored.
         unread: Tickets of the deferred calls.
         thread: Does the work; waiting for the queue there would never end.
         left_out: Exchanges that sampling or the filters left out.
-
-    Args:
-        score: Makes the coroutine that scores one exchange; it runs on the LoopThread.
-        sinks: Take the scores, on this queue's thread.
-        capacity: Exchanges waiting or being scored at a time, and as many deferred calls.
-        max_concurrency: Scores requested at a time.
     """
 
     def __init__(
@@ -220,15 +215,7 @@ class ExchangeQueue:
             self._fail(ticket, error)
         else:
             if self.exchanges.is_open(ticket):
-                self._pass_on(ticket, score)
-
-    def _pass_on(self, ticket: int, score: BackgroundScore) -> None:
-        is_taken = True
-        for index, error in self._sinks.write(score):
-            is_taken = False
-            what = f"A sink of a background scorer failed: {type(self._sinks.sinks[index]).__name__}"
-            self._warn.of(error, what, about=index)
-        self.exchanges.settle(ticket, is_scored=is_taken)
+                self.exchanges.settle(ticket, is_scored=self._sinks.write(score))
 
     def _fail(self, ticket: int, error: BaseException) -> None:
         if self.exchanges.is_open(ticket):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeAlias
@@ -132,11 +132,7 @@ class QueuedSink:
         return self._tickets.wait(timeout)
 
     def refuse_own_thread(self) -> None:
-        """Nothing, but for a caller on this sink's own thread.
-
-        Raises:
-            PiUsageError: there, where a flush would wait for itself.
-        """
+        """Raises PiUsageError on this sink's own thread, where a flush would wait for itself."""
         if self._thread.is_current:
             raise PiUsageError("flush was called by the sink itself, where it would wait for itself")
 
@@ -172,16 +168,22 @@ class SinkGroup:
         self._warn = WarnOnce(logger)
         self._flushing = threading.Thread()
 
-    def write(self, score: BackgroundScore) -> Iterator[tuple[int, BaseException]]:
-        """Passes `score` on; yields the index of every sink that raised, and its error."""
-        for index, sink in enumerate(self.sinks):
-            try:
-                call_sink(sink.write, score)
-            except BaseException as error:  # noqa: BLE001 (SystemExit too, or it would end our thread; counted, logged)
-                yield index, error
+    def write(self, score: BackgroundScore) -> bool:
+        """Whether every sink took `score`; the errors of the others are logged once per kind."""
+        # A list: `all` alone would pass over the sinks behind one that failed.
+        written = [self._is_written(score, index, sink) for index, sink in enumerate(self.sinks)]
+        return all(written)
+
+    def _is_written(self, score: BackgroundScore, index: int, sink: ScoreSink) -> bool:
+        try:
+            call_sink(sink.write, score)
+        except BaseException as error:  # noqa: BLE001 (SystemExit too, or it would end our thread; counted, logged)
+            self._warn.of(error, f"A sink of a background scorer failed: {type(sink).__name__}", about=index)
+            return False
+        return True
 
     def flush(self, timeout: float | None) -> bool:
-        """Whether the queued ones wrote what they took within `timeout` seconds in all; one that raises did not.
+        """Whether the queued sinks wrote everything within `timeout` seconds in all; one that raises did not.
 
         Raises:
             PiUsageError: in one of them, which would wait for itself.
@@ -189,8 +191,8 @@ class SinkGroup:
         for sink in self._queued:
             sink.refuse_own_thread()
         deadline = Deadline(timeout)
-        done = [self._is_flushed(sink, deadline.left) for sink in self._queued]
-        return all(done)
+        flushed = [self._is_flushed(sink, deadline.left) for sink in self._queued]
+        return all(flushed)
 
     async def aflush(self, timeout: float | None) -> bool:
         """`flush`, for an event loop; once cancelled, it holds up neither the loop's end nor the process's."""
