@@ -7,14 +7,15 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pi_integrations.background.process import reset_after_fork
 from pi_integrations.errors import PiUsageError
 
-__all__ = ["Deadline", "ScorerCounts", "Tally", "ThreadsafeEvent", "Tickets"]
+__all__ = ["Deadline", "ScorerCounts", "Tally", "Tickets", "until"]
+
+_POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +101,14 @@ class Deadline:
         return None if self._end is None else max(self._end - time.monotonic(), 0.0)
 
 
-class ThreadsafeEvent:
-    """An event of the running loop that any thread may set, at any time."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-
-    def set(self) -> None:
-        """Wakes the waiting coroutines."""
-        with suppress(RuntimeError):  # the loop was closed, and nobody waits
-            self._loop.call_soon_threadsafe(self._event.set)
-
-    async def wait(self, seconds: float | None = None) -> bool:
-        """Whether it was set within `seconds`."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), seconds)
-        return self._event.is_set()
+async def until(is_so: Callable[[], bool], timeout: float | None) -> bool:
+    """Whether `is_so` within `timeout` seconds. It polls, so that no thread needs to know of a loop that may close."""
+    deadline = Deadline(timeout)
+    while not is_so():
+        if deadline.left == 0.0:
+            return False
+        await asyncio.sleep(_POLL_SECONDS)
+    return True
 
 
 class Tickets:
@@ -128,11 +120,10 @@ class Tickets:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        # Reentrant, as in `Tally`.
-        self._lock = threading.RLock()
+        # On a reentrant lock, as in `Tally`.
+        self._changed = threading.Condition()
         # Tickets settle roughly in order: a plain dict would walk over the holes at its front to find the oldest.
         self._open: OrderedDict[int, None] = OrderedDict()
-        self._waiters: dict[object, tuple[int, Callable[[], object]]] = {}
         self._submitted = self._scored = self._failed = self._dropped = 0
         self.is_closed = False
 
@@ -141,7 +132,7 @@ class Tickets:
 
     def admit(self) -> int | None:
         """A new ticket; None, and one more dropped, when full or closed."""
-        with self._lock:
+        with self._changed:
             self._submitted += 1
             if self.is_closed or len(self._open) >= self._capacity:
                 self._dropped += 1
@@ -151,7 +142,7 @@ class Tickets:
 
     def drop(self) -> None:
         """Counts an item that is dropped without a ticket."""
-        with self._lock:
+        with self._changed:
             self._submitted += 1
             self._dropped += 1
 
@@ -159,67 +150,42 @@ class Tickets:
         """Whether `ticket` is neither settled nor dropped."""
         return ticket in self._open
 
-    def settle(self, ticket: int | None, *, is_scored: bool = True) -> None:
-        """Closes `ticket`, if there is one, as scored or failed; one already dropped stays dropped."""
-        with self._lock:
+    def settle(self, ticket: int, *, is_scored: bool = True) -> None:
+        """Closes `ticket` as scored or failed; one already dropped stays dropped."""
+        with self._changed:
             if ticket in self._open:
-                del self._open[ticket]  # type: ignore[arg-type]
+                del self._open[ticket]
                 self._scored += is_scored
                 self._failed += not is_scored
-        self._notify()
+                self._changed.notify_all()
 
-    def close(self) -> None:
-        """Admits nothing from now on; open tickets stay open."""
-        with self._lock:
+    def close(self, *, drop: bool = True) -> int:
+        """Admits nothing from now on, and drops the open tickets unless told not to; how many there are."""
+        with self._changed:
             self.is_closed = True
-
-    def drop_open(self) -> int:
-        """Closes every open ticket as dropped; returns how many there were."""
-        with self._lock:
             count = len(self._open)
-            self._dropped += count
-            self._open.clear()
-        self._notify()
-        return count
+            if drop:
+                self._dropped += count
+                self._open.clear()
+                self._changed.notify_all()
+            return count
 
     def wait(self, timeout: float | None) -> bool:
         """Whether every ticket handed out so far was closed within `timeout` seconds."""
-        closed = threading.Event()
-        with self._waiting(closed.set):
-            return closed.wait(Deadline(timeout).left)
+        with self._changed:
+            last = self._submitted
+            return self._changed.wait_for(lambda: self._is_settled(last), Deadline(timeout).left)
 
     async def await_all(self, timeout: float | None) -> bool:
         """`wait`, without blocking the event loop."""
-        if not self._open:
-            return True
-        closed = ThreadsafeEvent()
-        with self._waiting(closed.set):
-            return await closed.wait(timeout)
+        last = self._submitted
+        return await until(lambda: self._is_settled(last), timeout)
 
-    @contextmanager
-    def _waiting(self, notify: Callable[[], object]) -> Iterator[None]:
-        waiter = object()
-        with self._lock:
-            self._waiters[waiter] = (self._submitted, notify)
-        self._notify()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._waiters.pop(waiter, None)
-
-    def _notify(self) -> None:
-        """Wakes those whose tickets are all closed: they wait for tickets up to a number, not for later ones."""
-        if not self._waiters:
-            return
-        with self._lock:
-            oldest = next(iter(self._open), self._submitted + 1)
-            ready = [waiter for waiter, (last, _) in self._waiters.items() if last < oldest]
-            notify = [self._waiters.pop(waiter)[1] for waiter in ready]
-        for each in notify:
-            each()
+    def _is_settled(self, last: int) -> bool:
+        with self._changed:
+            return next(iter(self._open), last + 1) > last
 
     def counts(self) -> ScorerCounts:
         """All counts, taken at one moment."""
-        with self._lock:
+        with self._changed:
             return ScorerCounts(self._submitted, self._scored, self._failed, self._dropped, len(self._open))

@@ -34,11 +34,8 @@ class LiveExchange(NamedTuple):
     Attributes:
         llm_input: The question alone.
         llm_output: The answer.
-        parts: What `compose_llm_input` adds to the question; composed only when it is scored.
-        metadata: Passed to the sinks, as are the three below.
-        name: Name of the chain or agent that answered.
-        tags: Its tags.
-        span: OpenTelemetry context of the span that the exchange belongs to.
+        parts: Added to the question by `compose_llm_input` when it is scored.
+        metadata: Passed to the sinks, as are `name`, `tags` and `span`; see `BackgroundScore`.
     """
 
     llm_input: str
@@ -57,30 +54,18 @@ class QueuedExchange(NamedTuple):
     exchange: LiveExchange
 
 
-class DeferredCall(NamedTuple):
-    """A call that reads an exchange and submits it, with its ticket."""
-
-    ticket: int
-    call: Callable[[], None]
-
-
 class ExchangeQueue:
     """Has exchanges scored, passes the scores to the sinks, and counts what became of them.
 
-    One thread does the work: it makes the deferred calls one at a time, starts scores on the LoopThread, and calls the
-    sinks. It starts with the first exchange. There is one queue per process of a `BackgroundScorer`.
+    One thread does the work, from the first exchange on: it makes the deferred calls one at a time, has up to
+    `max_concurrency` exchanges scored by `score` on the LoopThread, and calls the sinks. Up to `capacity` exchanges may
+    wait or be scored, and as many calls wait. There is one queue per process of a `BackgroundScorer`.
 
     Attributes:
         exchanges: Tickets of the exchanges waiting or being scored.
         unread: Tickets of the deferred calls.
-        thread: Makes the calls, starts the scores and calls the sinks; waiting for the queue there would never end.
+        thread: Does the work; waiting for the queue there would never end.
         left_out: Exchanges that sampling or the filters left out.
-
-    Args:
-        score: Makes the coroutine that scores one exchange; it runs on the LoopThread.
-        sinks: Take the scores, on this queue's thread.
-        capacity: Exchanges waiting or being scored at a time, and as many deferred calls.
-        max_concurrency: Scores requested at a time.
     """
 
     def __init__(
@@ -98,20 +83,20 @@ class ExchangeQueue:
         self._sinks = sinks
         self._capacity = capacity
         self._max_concurrency = max_concurrency
-        self._deferred: deque[DeferredCall] = deque()
+        self._deferred: deque[tuple[int, Callable[[], None]]] = deque()
         self._waiting: deque[QueuedExchange] = deque()
         self._in_flight: dict[int, Future[BackgroundScore]] = {}
         self._finished: deque[int] = deque()
         # A None for everything put into these deques, and for the end. Unlike a Condition, finalisers may use it.
         self._wake_ups: SimpleQueue[None] = SimpleQueue()
         self.thread = LazyThread(self._run, "pi-background")
-        self._this_thread = threading.local()
+        self._caller = threading.local()
         self._warn = WarnOnce(logger)
 
     @property
     def is_dropping(self) -> bool:
         """Whether an exchange that comes now, from this thread, will be dropped whatever it is."""
-        return self.exchanges.is_closed or getattr(self._this_thread, "is_dropping", False)
+        return self.exchanges.is_closed or getattr(self._caller, "is_dropping", False)
 
     def counts(self) -> ScorerCounts:
         """What became of everything so far."""
@@ -147,31 +132,28 @@ class ExchangeQueue:
         """Has `task` called on the queue's thread; at once, with its exchange dropped, when there is no room."""
         call = partial(copy_context().run, task, *arguments)
         ticket = self.unread.admit()
-        if ticket is None:
-            self._call_and_drop(call)
-            return
         try:
             self.thread.start()
         except Exception as error:  # noqa: BLE001 (never into the application, which may have no thread left; logged)
             self._warn.of(error, "A background scorer has no thread", about="thread")
             self._call(ticket, call)
+            return
+        if ticket is None:
+            self._call(ticket, call)
         else:
-            self._add(self._deferred, DeferredCall(ticket, call))
+            self._add(self._deferred, (ticket, call))
 
     def stop(self) -> None:
         """Drops what has no score yet; deferred calls are still made, but what they submit is dropped."""
-        # In this order: a thread that sees the second closed drops what it still reads.
-        self.exchanges.close()
-        self.unread.close()
-        if dropped := self.exchanges.drop_open() + len(self.unread):
+        dropped = self.exchanges.close() + self.unread.close(drop=False)
+        if dropped:
             self._warn("left", f"A background scorer stopped before {dropped} exchanges had scores; they are dropped.")
         self._wake_ups.put(None)
 
     def _warn_of_drop(self) -> None:
         if not self.exchanges.is_closed:
-            advice = "lower sample_rate, or raise max_concurrency or max_queue."
-            what = f"The queue of a background scorer is full ({self._capacity} exchanges) and an exchange was dropped"
-            self._warn("full", f"{what}: {advice}")
+            full = f"The queue of a background scorer is full ({self._capacity} exchanges) and an exchange was dropped"
+            self._warn("full", f"{full}: lower sample_rate, or raise max_concurrency or max_queue.")
         elif not self.thread.is_current:  # what the scorer's thread reads after the end, `stop` has logged
             self._warn("closed", "An exchange came after its background scorer was closed, and was dropped.")
 
@@ -179,15 +161,9 @@ class ExchangeQueue:
         items.append(item)
         self._wake_ups.put(None)
 
-    def _call_and_drop(self, call: Callable[[], None]) -> None:
-        before = self.is_dropping
-        self._this_thread.is_dropping = True
-        try:
-            self._call(None, call)
-        finally:
-            self._this_thread.is_dropping = before
-
     def _call(self, ticket: int | None, call: Callable[[], None]) -> None:
+        was_dropping = self.is_dropping
+        self._caller.is_dropping = was_dropping or ticket is None
         try:
             call()
         except BaseException as error:
@@ -195,31 +171,27 @@ class ExchangeQueue:
                 raise
             self.fail(error)
         finally:
-            self.unread.settle(ticket)
+            self._caller.is_dropping = was_dropping
+            if ticket is not None:
+                self.unread.settle(ticket)
 
     def _run(self) -> None:
-        self._wake_ups.get()
-        while not self.unread.is_closed:
-            # A little of each, so that neither slow sinks nor slow filters hold up the other for long.
+        while self.unread or not self.unread.is_closed:
+            self._wake_ups.get()
+            # One of each, so that neither slow sinks nor slow filters hold up the other for long.
             self._finish_next()
             self._begin_waiting()
-            self._call_next()
-            self._wake_ups.get()
+            if self._deferred:
+                self._call(*self._deferred.popleft())
         self._waiting.clear()
         for future in self._in_flight.values():
             future.cancel()
-        self._call_next()
-        while self.unread:
-            self._wake_ups.get()
-            self._call_next()
-
-    def _call_next(self) -> None:
-        if self._deferred:
-            self._call(*self._deferred.popleft())
 
     def _begin_waiting(self) -> None:
         while self._waiting and len(self._in_flight) < self._max_concurrency:
-            self._begin(*self._waiting.popleft())
+            ticket, exchange = self._waiting.popleft()
+            if self.exchanges.is_open(ticket):
+                self._begin(ticket, exchange)
 
     def _begin(self, ticket: int, exchange: LiveExchange) -> None:
         score = self._score(exchange)
@@ -243,15 +215,7 @@ class ExchangeQueue:
             self._fail(ticket, error)
         else:
             if self.exchanges.is_open(ticket):
-                self._pass_on(ticket, score)
-
-    def _pass_on(self, ticket: int, score: BackgroundScore) -> None:
-        is_taken = True
-        for index, error in self._sinks.write(score):
-            is_taken = False
-            what = f"A sink of a background scorer failed: {type(self._sinks.sinks[index]).__name__}"
-            self._warn.of(error, what, about=index)
-        self.exchanges.settle(ticket, is_scored=is_taken)
+                self.exchanges.settle(ticket, is_scored=self._sinks.write(score))
 
     def _fail(self, ticket: int, error: BaseException) -> None:
         if self.exchanges.is_open(ticket):

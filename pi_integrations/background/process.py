@@ -43,18 +43,13 @@ class LazyThread:
             # Made before the lock is taken: a finaliser that runs meanwhile may start one.
             thread = threading.Thread(target=Context().run, args=(self._target,), name=self._name, daemon=True)
             with self._lock:
-                self._start(thread)
-
-    def _start(self, thread: threading.Thread) -> None:
-        if self.thread is not None:
-            return
-        # Set before it runs, for `is_current`.
-        self.thread = thread
-        try:
-            thread.start()
-        except BaseException:
-            self.thread = None
-            raise
+                self.thread = self.thread or thread  # set before it runs, for `is_current`
+                try:
+                    if self.thread is thread:
+                        thread.start()
+                except BaseException:
+                    self.thread = None
+                    raise
 
 
 class _Drainable(Protocol):
@@ -62,21 +57,14 @@ class _Drainable(Protocol):
 
     exit_timeout: float
 
-    def flush(self, timeout: float | None = None) -> bool:
-        """Waits for the work."""
-        ...
-
-    def close(self, timeout: float | None = 0.0) -> None:
-        """Waits for the work, and drops what is left."""
-        ...
+    def flush(self, timeout: float | None = None) -> bool: ...
+    def close(self, timeout: float | None = 0.0) -> None: ...
 
 
 class _Forkable(Protocol):
     """An object with locks or threads, which do not work in a forked child."""
 
-    def start_over(self) -> None:
-        """Replaces the parent's state; called in the child, before anything else runs there."""
-        ...
+    def start_over(self) -> None: ...
 
 
 _warn = WarnOnce(logging.getLogger("pi_integrations.background"))
@@ -90,7 +78,7 @@ def drain_at_exit(thing: _Drainable) -> None:
 
 
 def reset_after_fork(thing: _Forkable) -> None:
-    """Calls `thing.start_over()` in every child forked from now on, as long as `thing` lives."""
+    """Calls `thing.start_over()` in every child forked from now on, before all else, as long as `thing` lives."""
     _forkables.add(thing)
 
 

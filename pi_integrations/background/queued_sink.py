@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeAlias
 
 from pi_integrations.background.absorbed_errors import ABSORBED_ERRORS, WarnOnce
-from pi_integrations.background.counts import Deadline, ThreadsafeEvent, Tickets
+from pi_integrations.background.counts import Deadline, Tickets, until
 from pi_integrations.background.process import LazyThread, drain_at_exit, reset_after_fork
 from pi_integrations.background.sinks import BackgroundScore, ScoreSink, SinkLike, as_sink, call_sink
 from pi_integrations.client.loop_thread import abandon
@@ -20,7 +19,6 @@ from pi_integrations.errors import PiError, PiUsageError
 __all__ = ["QueuedSink", "SinkCounts", "SinkGroup", "SinksLike"]
 
 logger = logging.getLogger("pi_integrations.background")
-_POLL_SECONDS = 0.02
 
 SinksLike: TypeAlias = SinkLike | Sequence[SinkLike]
 
@@ -134,11 +132,7 @@ class QueuedSink:
         return self._tickets.wait(timeout)
 
     def refuse_own_thread(self) -> None:
-        """Nothing, but for a caller on this sink's own thread.
-
-        Raises:
-            PiUsageError: there, where a flush would wait for itself.
-        """
+        """Raises PiUsageError on this sink's own thread, where a flush would wait for itself."""
         if self._thread.is_current:
             raise PiUsageError("flush was called by the sink itself, where it would wait for itself")
 
@@ -147,9 +141,8 @@ class QueuedSink:
         try:
             self.flush(timeout)
         finally:
-            self._tickets.close()
             self._inbox.put(None)
-            if dropped := self._tickets.drop_open():
+            if dropped := self._tickets.close():
                 self._warn("left", f"{type(self.sink).__name__} was closed before it took {dropped} scores.")
 
     def __enter__(self) -> QueuedSink:
@@ -173,18 +166,24 @@ class SinkGroup:
             raise PiUsageError("sink is empty; give at least one sink")
         self._queued = [sink for sink in self.sinks if isinstance(sink, QueuedSink)]
         self._warn = WarnOnce(logger)
-        self._flushing: threading.Thread | None = None
+        self._flushing = threading.Thread()
 
-    def write(self, score: BackgroundScore) -> Iterator[tuple[int, BaseException]]:
-        """Passes `score` on; yields the index of every sink that raised, and its error."""
-        for index, sink in enumerate(self.sinks):
-            try:
-                call_sink(sink.write, score)
-            except BaseException as error:  # noqa: BLE001 (SystemExit too, or it would end our thread; counted, logged)
-                yield index, error
+    def write(self, score: BackgroundScore) -> bool:
+        """Whether every sink took `score`; the errors of the others are logged once per kind."""
+        # A list: `all` alone would pass over the sinks behind one that failed.
+        written = [self._is_written(score, index, sink) for index, sink in enumerate(self.sinks)]
+        return all(written)
+
+    def _is_written(self, score: BackgroundScore, index: int, sink: ScoreSink) -> bool:
+        try:
+            call_sink(sink.write, score)
+        except BaseException as error:  # noqa: BLE001 (SystemExit too, or it would end our thread; counted, logged)
+            self._warn.of(error, f"A sink of a background scorer failed: {type(sink).__name__}", about=index)
+            return False
+        return True
 
     def flush(self, timeout: float | None) -> bool:
-        """Whether the queued ones wrote what they took within `timeout` seconds in all; one that raises did not.
+        """Whether the queued sinks wrote everything within `timeout` seconds in all; one that raises did not.
 
         Raises:
             PiUsageError: in one of them, which would wait for itself.
@@ -192,36 +191,26 @@ class SinkGroup:
         for sink in self._queued:
             sink.refuse_own_thread()
         deadline = Deadline(timeout)
-        done = [self._is_flushed(sink, deadline.left) for sink in self._queued]
-        return all(done)
+        flushed = [self._is_flushed(sink, deadline.left) for sink in self._queued]
+        return all(flushed)
 
     async def aflush(self, timeout: float | None) -> bool:
         """`flush`, for an event loop; once cancelled, it holds up neither the loop's end nor the process's."""
+        if not self._queued:
+            return True
         for sink in self._queued:
             sink.refuse_own_thread()
         deadline = Deadline(timeout)
         # One thread at a time: a cancelled wait may have left one behind, in a sink that hangs.
-        while self._flushing is not None and self._flushing.is_alive():
-            if deadline.left == 0.0:
-                return False
-            await asyncio.sleep(_POLL_SECONDS)
-        return not self._queued or await self._flush_in_thread(deadline.left)
-
-    async def _flush_in_thread(self, timeout: float | None) -> bool:
+        if not await until(lambda: not self._flushing.is_alive(), deadline.left):
+            return False
         done: list[bool] = []
-        ended = ThreadsafeEvent()
-
-        def flush() -> None:
-            try:
-                done.append(self.flush(timeout))
-            finally:
-                ended.set()
-
-        # A thread, because a subclass's `flush` may block: LangSmith's client has no other.
-        self._flushing = threading.Thread(target=flush, name="pi-flush", daemon=True)
+        # A thread, because `flush` of a subclass may block: that of LangSmith's client does.
+        self._flushing = threading.Thread(
+            target=lambda: done.append(self.flush(deadline.left)), name="pi-flush", daemon=True
+        )
         self._flushing.start()
-        await ended.wait()
-        return done == [True]
+        return await until(lambda: not self._flushing.is_alive(), None) and done == [True]
 
     def _is_flushed(self, sink: QueuedSink, timeout: float | None) -> bool:
         try:

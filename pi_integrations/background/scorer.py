@@ -184,15 +184,8 @@ class BackgroundScorer(NotCopied):
         request = self._scorer.request(exchange.llm_input, exchange.llm_output, **exchange.parts)
         with linked_to(exchange.span):
             result = await self._scorer.score(request)
-        return BackgroundScore(
-            request.llm_input,
-            request.llm_output,
-            result,
-            exchange.metadata,
-            name=exchange.name,
-            tags=exchange.tags,
-            span=exchange.span,
-        )
+        origin = (exchange.metadata, exchange.name, exchange.tags, exchange.span)
+        return BackgroundScore(request.llm_input, request.llm_output, result, *origin)
 
     def counts(self) -> ScorerCounts:
         """What became of everything so far, without waiting; `submitted == scored + failed + dropped + pending`."""

@@ -95,16 +95,11 @@ class CallableSink:
     """
 
     def __init__(self, function: Callable[[BackgroundScore], object]) -> None:
-        if _is_async(function):
-            raise PiUsageError("the sink is a coroutine function; give a plain one, it runs in a thread of its own")
+        _refuse_async(function, "the sink")
         self._function = function
 
     def write(self, score: BackgroundScore) -> None:
-        """Calls the function.
-
-        Raises:
-            PiUsageError: when it returns a coroutine.
-        """
+        """Calls the function; raises PiUsageError when it returns a coroutine."""
         call_sink(self._function, score)
 
 
@@ -118,11 +113,7 @@ def as_sink(sink: SinkLike) -> ScoreSink:
         PiUsageError: when it is neither, or its `write` is a coroutine function.
     """
     if isinstance(sink, ScoreSink):
-        if _is_async(sink.write):
-            raise PiUsageError(
-                f"write of the sink, a {type(sink).__name__}, is a coroutine function; give a plain one, it runs in a"
-                " thread of its own"
-            )
+        _refuse_async(sink.write, f"write of the sink, a {type(sink).__name__},")
         return sink
     if callable(sink):
         return CallableSink(sink)
@@ -130,23 +121,17 @@ def as_sink(sink: SinkLike) -> ScoreSink:
 
 
 def call_sink(write: Callable[[BackgroundScore], object], score: BackgroundScore) -> None:
-    """Calls `write`, a sink's method or a function given as a sink.
-
-    Raises:
-        PiUsageError: when it returns a coroutine, which nobody awaits.
-    """
+    """Calls `write`, the method of a sink or a function; raises PiUsageError when it returns a coroutine."""
     returned = write(score)
     if isinstance(returned, Coroutine):
         returned.close()
-        raise PiUsageError(
-            f"the sink's write returned a {type(returned).__name__} that nobody awaits; give a plain function, it runs"
-            " in a thread of its own"
-        )
+        what = f"the sink's write returned a {type(returned).__name__} that nobody awaits"
+        raise PiUsageError(f"{what}; give a plain function, it runs in a thread of its own")
 
 
-def _is_async(function: Any) -> bool:
-    """Whether `function` is a coroutine function, also inside a `partial` or as a `__call__`."""
+def _refuse_async(function: Any, what: str) -> None:
     while isinstance(function, partial):
         function = function.func
-    written: list[Any] = [function, type(function).__call__] if callable(function) else []
-    return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in written)
+    for each in (function, type(function).__call__):
+        if inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each):
+            raise PiUsageError(f"{what} is a coroutine function; give a plain one, it runs in a thread of its own")
