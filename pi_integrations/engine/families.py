@@ -24,7 +24,7 @@ _generating: dict[int, list[FamilyWork[Any]]] = {}
 
 
 def family_works(settings: EngineSettings, service: ScoreService) -> list[FamilyWork[Any]]:
-    """The work of every registered family; where this process cannot do it, with what is missing.
+    """The work of every registered family, with what is missing where this process cannot do it.
 
     Raises:
         ImportError: when a family's work needs an extra that is not installed.
@@ -87,4 +87,4 @@ def _both(settings: EngineSettings, service: ScoreService) -> list[FamilyWork[An
 
 
 BUILDERS: dict[str, Builder] = {GENERATE_PAIRS.path: _pairs, GENERATE_INPUTS.path: _inputs}
-"""Who makes each family's work, by the family's path; each says itself what it lacks here."""
+"""The builder of each family's work, by the family's path. A builder sets `missing` where the work cannot be done."""

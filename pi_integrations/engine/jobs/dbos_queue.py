@@ -166,7 +166,7 @@ class DbosQueue:
         await self._call(lambda: DBOS.delete_workflows(ids))
 
     async def stop(self) -> None:
-        """Leaves the database's workers; what was at work here is left to the others."""
+        """Leaves the database's workers; other workers continue what ran here."""
         global _launched
         if _launched is self:
             await asyncio.to_thread(DBOS.destroy)

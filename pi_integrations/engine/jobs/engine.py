@@ -65,7 +65,7 @@ class JobEngine:
         self._supervisor = Supervisor(database, store, queue, beat, runner, webhooks, settings, worker)
 
     async def start(self) -> None:
-        """Joins the workers of the database, and continues jobs that nobody works on.
+        """Joins the workers of the database, and continues jobs that no worker works on.
 
         Raises:
             PiUsageError: when the database cannot be reached, or another engine of this process runs jobs.
@@ -164,7 +164,7 @@ class JobEngine:
         return self._follower.readers
 
     async def cancel(self, job: JobRecord) -> bool:
-        """Ends a job that goes on, and keeps what it made; False when it had ended already."""
+        """Ends an open job and keeps what it made; False when it had ended already."""
         ended = await self._database.write(partial(self._store.finish, job_id=job.job_id, state=JobState.CANCELLED))
         # A job at work elsewhere is stopped at its worker's next beat.
         self._runner.cancel([(job.job_id, job.attempt)])

@@ -7,6 +7,7 @@ second for what other processes write. A reader fetches lines only when the coun
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from functools import partial
@@ -33,7 +34,7 @@ class Follower:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._readers: dict[str, int] = {}
+        self._readers: Counter[str] = Counter()
         self._counts: dict[str, Counts | None] = {}
         self._news = asyncio.Event()
         self._wake = asyncio.Event()
@@ -43,7 +44,7 @@ class Follower:
     @property
     def readers(self) -> int:
         """How many streams are being followed."""
-        return sum(self._readers.values())
+        return self._readers.total()
 
     def changed(self, job_id: str) -> None:
         """Looks at once for lines of a job that this process wrote."""
@@ -84,7 +85,7 @@ class Follower:
         return []
 
     def _enter(self, job_id: str) -> None:
-        self._readers[job_id] = self._readers.get(job_id, 0) + 1
+        self._readers[job_id] += 1
         # The counts of an earlier reader may be old.
         if self._readers[job_id] == 1:
             self._counts.pop(job_id, None)

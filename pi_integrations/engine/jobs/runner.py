@@ -146,7 +146,7 @@ class _LiveRun:
     async def commit(
         self, *, rows: Sequence[Any] = (), messages: Sequence[str] = (), progress: Mapping[str, Any] | None = None
     ) -> None:
-        # As it is now: the caller may go on filling its lists.
+        # Copied now: the caller may reuse its lists.
         new = ([dumps(row) for row in rows], list(messages), None if progress is None else dumps(progress))
         # Shielded: whether it was made must be known before the next one is.
         if not await asyncio.shield(self._commit(*new)):

@@ -206,7 +206,7 @@ class JobStore:
         return self.answer(connection, job_id, key) or answer
 
     def open_jobs(self, connection: sa.Connection, *, claimed: bool) -> list[sa.Row[Any]]:
-        """Id, family, attempt, worker and crashes of every job that goes on and is claimed by a worker, or is not."""
+        """Id, family, attempt, worker and crashes of every open job that a worker has claimed, or that none has."""
         condition = jobs.c.worker.is_not(None) if claimed else jobs.c.worker.is_(None)
         query = sa.select(jobs.c.job_id, jobs.c.family, jobs.c.attempt, jobs.c.worker, jobs.c.crashes)
         return list(connection.execute(query.where(jobs.c.state.in_(OPEN), condition)))
@@ -247,7 +247,7 @@ class JobStore:
         return list(views.values())
 
     def _current(self, connection: sa.Connection, job_id: str, attempt: int | None) -> Any:
-        """The job's row, locked, if it goes on and `attempt` is its current one."""
+        """The row of an open job, locked, if `attempt` is its current one or None."""
         columns = (jobs.c.state, jobs.c.attempt, jobs.c.worker, jobs.c.row_count, jobs.c.message_count, jobs.c.crashes)
         query = sa.select(*columns).where(jobs.c.job_id == job_id).with_for_update()
         row = connection.execute(query).one_or_none()

@@ -156,7 +156,7 @@ class Supervisor:
         if state.status == "PENDING" and (job.job_id, job.attempt) in self.runner.begun:
             self._missing.pop(workflow, None)
             return False
-        # Ended while the job goes on, or ours and not begun: so it looks for a moment at every beginning and end.
+        # Ended although the job is open, or ours and not begun: both are so for a moment at every beginning and end.
         now = asyncio.get_running_loop().time()
         return now - self._missing.setdefault(workflow, now) > self.settings.silence_seconds
 
@@ -192,12 +192,10 @@ class Supervisor:
 
 def _delete_some(connection: sa.Connection, job_id: str) -> bool:
     """Removes some lines of a hidden job, and at last the job itself; whether it is gone."""
-    for stream in ("data", "messages"):
-        of_stream = (lines.c.job_id == job_id, lines.c.stream == stream)
-        first = connection.execute(sa.select(sa.func.min(lines.c.sequence)).where(*of_stream)).scalar_one()
-        if first is not None:
-            connection.execute(sa.delete(lines).where(*of_stream, lines.c.sequence < first + _LINES_AT_A_TIME))
-            return False
+    some = sa.select(lines.c.stream, lines.c.sequence).where(lines.c.job_id == job_id).limit(_LINES_AT_A_TIME)
+    key = sa.tuple_(lines.c.stream, lines.c.sequence)
+    if connection.execute(sa.delete(lines).where(lines.c.job_id == job_id, key.in_(some))).rowcount:
+        return False
     for table in (answers, jobs):
         connection.execute(sa.delete(table).where(table.c.job_id == job_id))
     return True

@@ -121,7 +121,7 @@ class WebhookSender:
         if parts.username or parts.password:
             raise PiUsageError(
                 "webhook_url: holds a user name or a password before its host, which are not kept; leave them out:"
-                " the request is signed, and a receiver can tell by that who sends it"
+                " requests are signed, and a receiver recognises the sender by that"
             )
 
     async def send(self, job: JobRecord) -> bool:

@@ -16,7 +16,7 @@ async function load() {
       const answer = await fetch("page/families.json");
       if (answer.ok) return await answer.json();
     } catch {
-      // The engine stopped after it sent this file; it is asked again.
+      // The engine stopped after it sent this file; it is tried again.
     }
     await new Promise((resolve) => setTimeout(resolve, PAUSE));
   }

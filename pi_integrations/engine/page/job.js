@@ -113,13 +113,13 @@ export class JobView {
   }
 
   #drawFigures(figures) {
-    const told = Object.entries(figures).filter(([, value]) => typeof value === "number");
+    const numbers = Object.entries(figures).filter(([, value]) => typeof value === "number");
     byId("job-figures").replaceChildren(
-      ...told.map(([name, value]) =>
+      ...numbers.map(([name, value]) =>
         el("div", {}, el("dt", {}, SHOWN_FIGURES[name] ?? name.replaceAll("_", " ")), el("dd", {}, figure(value))),
       ),
     );
-    byId("job-figures").hidden = !told.length;
+    byId("job-figures").hidden = !numbers.length;
   }
 
   #countRows() {
@@ -132,8 +132,8 @@ export class JobView {
   #askWhetherToCancel() {
     const made = this.rows?.total ?? 0;
     byId("cancel-text").textContent = made
-      ? "The rows it has made are kept. It cannot be taken up again."
-      : "It has made nothing yet. It cannot be taken up again.";
+      ? "The rows it has made are kept. It cannot be resumed."
+      : "It has made nothing yet. It cannot be resumed.";
     byId("cancel-problem").hidden = true;
     byId("cancel-dialog").showModal();
   }

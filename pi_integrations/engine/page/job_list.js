@@ -1,4 +1,4 @@
-// The jobs the engine told of, asked for again while somebody looks.
+// The engine's jobs, fetched again and again while the page is in view.
 import { ask, Unreachable } from "./api.js";
 import { FAMILIES } from "./families.js";
 
@@ -18,19 +18,19 @@ export class JobList extends EventTarget {
   #timer = null;
   #asking = null;
 
-  /** Asks from now on, again and again, until `rest`. */
+  /** Fetches from now on, again and again, until `rest`. */
   watch() {
     if (!this.#watching) this.refresh();
     this.#watching = true;
   }
 
-  /** Asks no more until `watch`. */
+  /** Stops until `watch`. */
   rest() {
     clearTimeout(this.#timer);
     this.#watching = false;
   }
 
-  /** Forgets what another key's engine told. */
+  /** Drops the jobs of another key. */
   clear() {
     Object.assign(this, { jobs: [], refused: null, loaded: false });
   }
@@ -40,7 +40,7 @@ export class JobList extends EventTarget {
     return this.jobs.find((job) => job.job_id === id && job.family === family);
   }
 
-  /** Asks now; what comes is told by a `change`. */
+  /** Fetches the jobs now, and sends a `change`. */
   refresh() {
     this.#asking ??= this.#refresh().finally(() => (this.#asking = null));
     return this.#asking;
@@ -52,7 +52,7 @@ export class JobList extends EventTarget {
     if (!document.hidden) await this.#ask();
     if (!this.#watching) return;
     const pause = this.jobs.some((job) => !isOver(job.state)) ? BUSY_PAUSE : IDLE_PAUSE;
-    // A list that takes long is asked for seldom.
+    // A list that takes long is fetched less often.
     this.#timer = setTimeout(() => this.refresh(), Math.max(pause, 5 * (performance.now() - began)));
   }
 

@@ -75,7 +75,7 @@ export class StartForm {
     return Object.fromEntries(this.#fields.map(({ name, control }) => [name, control]));
   }
 
-  /** Draws the fields of the chosen family; what was entered into a field that another family has too is kept. */
+  /** Draws the fields of the chosen family; entries of fields that both families have are kept. */
   #build() {
     const before = new Map(this.#fields.map(({ control }) => [control.id, control]));
     this.#fields = fieldsOf(this.#family);
@@ -215,7 +215,7 @@ function copyEntry(from, to) {
   else if (to.tagName !== "SELECT" || [...to.options].some(({ value }) => value === from.value)) to.value = from.value;
 }
 
-/** What a field says as `value`, undefined when it is left empty; or `faulty`, with the reason shown at its control. */
+/** A field's `value`, undefined when it is empty; or `faulty`, with the reason shown at its control. */
 function readField({ name, type, items, required, control }, lines) {
   if (type === "boolean") return { value: control.checked };
   if (type === "array") return readLines(control, items === "string", required, (numbers) => (lines[name] = numbers));
