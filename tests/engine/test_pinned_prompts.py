@@ -25,7 +25,7 @@ ITEMS = [Item("Does it fly?", "It does."), Item("Hm?", "")]
 def prompts() -> dict[str, str]:
     """Every kind of prompt, by name."""
     judge = {
-        f"judge {form} {len(questions)}": assemble(EXCHANGE, questions, form, draw=lambda: TAG)
+        f"judge {form} {len(questions)}": assemble(EXCHANGE, questions, form, tags=[TAG])
         for form in ("words", "schema", "json")
         for questions in (QUESTIONS[:1], QUESTIONS)
     }

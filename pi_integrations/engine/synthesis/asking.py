@@ -12,10 +12,10 @@ from langchain_core.runnables import RunnableConfig
 
 from pi_integrations.engine.chat_models.ending import refusal_of, was_cut_off
 from pi_integrations.engine.chat_models.failures import NoAnswer, failure_of, is_misread
+from pi_integrations.engine.chat_models.fence import Prompt
 from pi_integrations.engine.chat_models.own_threads import CallThreads, is_synchronous
 from pi_integrations.engine.chat_models.settings import at_most, at_temperature, limits_answers, secrets_of
 from pi_integrations.engine.synthesis.items import well_formed
-from pi_integrations.engine.synthesis.prompts import Prompt
 
 __all__ = ["Generator"]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pi_integrations.engine.chat_models.failures import NoAnswer, redacted
+from pi_integrations.engine.chat_models.fence import Prompt
 from pi_integrations.engine.jobs.family import JobStopped, Run
 from pi_integrations.engine.scoring.service import ScoreService, ScoringFailed
 from pi_integrations.engine.synthesis.asking import Generator
@@ -16,7 +17,6 @@ from pi_integrations.engine.synthesis.embedding import Embedder, Vectors, decode
 from pi_integrations.engine.synthesis.items import Brief, Item
 from pi_integrations.engine.synthesis.ledger import Bill, Ledger
 from pi_integrations.engine.synthesis.patience import Patience
-from pi_integrations.engine.synthesis.prompts import Prompt
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import ScoreRequest
 

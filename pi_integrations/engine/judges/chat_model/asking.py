@@ -12,8 +12,8 @@ from langchain_core.messages import AIMessage
 
 from pi_integrations.engine.chat_models.ending import refusal_of
 from pi_integrations.engine.chat_models.failures import NoAnswer, failure_of
+from pi_integrations.engine.chat_models.fence import Prompt
 from pi_integrations.engine.judges.chat_model.model import JudgeModel
-from pi_integrations.engine.judges.chat_model.prompt import Prompt
 from pi_integrations.engine.judges.chat_model.usage import Bill
 
 __all__ = ["Asker"]

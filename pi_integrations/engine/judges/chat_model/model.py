@@ -12,9 +12,9 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from pi_integrations.engine.chat_models.failures import redacted, shorten
+from pi_integrations.engine.chat_models.fence import Prompt
 from pi_integrations.engine.chat_models.settings import at_temperature, secrets_of
 from pi_integrations.engine.judges.chat_model.answers import ANSWERS_SCHEMA
-from pi_integrations.engine.judges.chat_model.prompt import Prompt
 from pi_integrations.errors import PiUsageError
 
 __all__ = ["JudgeModel", "chat_model_from_string"]
