@@ -33,7 +33,7 @@ def job_families(settings: EngineSettings, service: ScoreService) -> list[Family
             FamilyWork(GENERATE_INPUTS, _nobody, missing=why),
         ]
     try:
-        from pi_integrations.engine.synthesis.choose import choose_embeddings, choose_generator
+        from pi_integrations.engine.chat_models.models import choose_chat_model, choose_embeddings
         from pi_integrations.engine.synthesis.families import synthesis_families
     except ImportError as error:
         if (error.name or "").startswith("pi_integrations"):
@@ -42,7 +42,7 @@ def job_families(settings: EngineSettings, service: ScoreService) -> list[Family
             f"generating data needs {error.name}; run: pip install 'pi-integrations[synthesis]'", name=error.name
         ) from error
     return synthesis_families(
-        choose_generator(settings.generator),
+        choose_chat_model(settings.generator),
         service,
         prices=settings.generator_prices,
         embeddings=choose_embeddings(settings.generator_embeddings),
