@@ -31,6 +31,7 @@ from pi_integrations.errors import PiUsageError
 from pi_integrations.models import AggregationMethod
 from pi_integrations.models.wire import UnscoredPolicy
 from pi_integrations.telemetry import linked_to
+from pi_integrations.telemetry.switches import switched, tracing_switches
 
 __all__ = ["BackgroundScorer"]
 
@@ -165,7 +166,9 @@ class BackgroundScorer(Shared):
             parts: dict[str, Any] = {"system_prompt": system_prompt, "reference": reference}
             parts["history"] = tuple(history)
             parts["contexts"] = contexts if isinstance(contexts, str) else tuple(contexts)
-            exchange = Exchange(llm_input, llm_output, parts, dict(metadata or {}), name, tags, span_now())
+            exchange = Exchange(
+                llm_input, llm_output, parts, dict(metadata or {}), name, tags, span_now(), tracing_switches()
+            )
         except TROUBLE as error:
             self._queue.refuse(error)
             return False
@@ -201,7 +204,7 @@ class BackgroundScorer(Shared):
 
     async def _score(self, exchange: Exchange) -> BackgroundScore:
         request = self._rubric.request(exchange.llm_input, exchange.llm_output, **exchange.parts)
-        with linked_to(exchange.span):
+        with linked_to(exchange.span), switched(exchange.switches):
             result = await self._rubric.score(request)
         return BackgroundScore(
             request.llm_input,

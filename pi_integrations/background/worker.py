@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pi_integrations.background.deferred import Deferred
 from pi_integrations.background.sinks import BackgroundScore
 from pi_integrations.client.loop_thread import loop_thread
+from pi_integrations.telemetry.switches import TracingSwitches
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
@@ -41,6 +42,7 @@ class Exchange(NamedTuple):
         name: What made the answer; handed to the sink.
         tags: Its tags; handed to the sink.
         span: OpenTelemetry context of the span it belongs to; handed to the sink.
+        switches: What the submitter has switched off in tracing; it stays off while this is scored.
     """
 
     llm_input: str
@@ -50,6 +52,7 @@ class Exchange(NamedTuple):
     name: str | None = None
     tags: tuple[str, ...] = ()
     span: SpanContext | None = None
+    switches: TracingSwitches = TracingSwitches()
 
 
 class Job(NamedTuple):
