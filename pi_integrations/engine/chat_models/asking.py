@@ -30,13 +30,14 @@ from pi_integrations.engine.chat_models.models import (
 from pi_integrations.engine.chat_models.replies import refusal_of, was_cut_off
 from pi_integrations.telemetry.switches import switched, tracing_switches
 
-__all__ = ["ChatModel", "Embedder", "Reply", "Role", "Vectors", "decoded"]
+__all__ = ["ChatModel", "Embedder", "Form", "Reply", "Role", "Vectors", "decoded"]
 
 T = TypeVar("T")
 Vectors = dict[str, Sequence[float]]
 """Embeddings by text."""
 
-_Form = Callable[[BaseChatModel], Runnable[Any, Any]]
+Form = Callable[[BaseChatModel], Runnable[Any, Any]]
+"""Makes the runnable that is asked from a model at its settings, such as one with structured output."""
 # The most that some providers take, where others take 2.
 _COMMON_MAXIMUM = 1.0
 
@@ -124,7 +125,7 @@ class ChatModel:
         *,
         temperature: float | None = None,
         max_tokens: int | None = None,
-        form: _Form | None = None,
+        form: Form | None = None,
         spending: Spending | None = None,
     ) -> Reply:
         """The model's reply.
@@ -134,73 +135,60 @@ class ChatModel:
             temperature: Where the model has that setting; lowered to 1, and then dropped for good, when the provider
                 turns it down. None for the model's own.
             max_tokens: The longest answer, where the model has that setting and the provider accepts it.
-            form: Makes the runnable that is asked from the model, such as one with structured output.
+            form: How the model is asked; default plainly.
             spending: Counts the requests.
 
         Raises:
             NoAnswer: for every failure but a text that was declined or is too long.
         """
-        try:
-            async with self._slots:
-                message, used = await self._accepted_message(prompt, temperature, max_tokens, form, spending)
-        except NoAnswer as failure:
-            if failure.declined:
-                return Reply(tokens=(0, 0), declined=failure.reason)
-            if failure.too_long:
-                return Reply(tokens=(0, 0), too_long=failure.reason)
-            raise
-        declined = refusal_of(message, who=self._role.name)
-        text = "" if declined else str(message.text)
-        return Reply(text, _tokens(message), used, declined, cut=was_cut_off(message), message=message)
-
-    async def _accepted_message(
-        self,
-        prompt: Prompt,
-        temperature: float | None,
-        max_tokens: int | None,
-        form: _Form | None,
-        spending: Spending | None,
-    ) -> tuple[AIMessage, float | None]:
-        """The answer at settings that the provider accepts, and its temperature; what they are is kept on success."""
         hottest, longest = self._max_temperature, self._max_limit
         while True:
             model = at_temperature(self._model, _accepted(temperature, hottest))
             limited = at_most(model, max_tokens if (max_tokens or 0) <= longest else None)
             try:
                 message = await self._send(limited, prompt, form)
+                break
             except NoAnswer as failure:
                 if spending is not None:
                     spending.add((0, 0) if failure.turns_down(REQUEST_PARAMETERS) else None)
                 if limited is not model and (failure.too_long or failure.turns_down(LIMIT_PARAMETERS)):
                     # More than the model can write: its own limit is lower, and holds without ours. Limits near one
                     # that was turned down are not tried either, so that few requests are made in vain.
-                    if not failure.too_long:
-                        longest = (max_tokens or 0) // 2
+                    longest = longest if failure.too_long else (max_tokens or 0) // 2
                     max_tokens = None
                 elif model is not self._model and failure.turns_down("temperature"):
                     hottest = _COMMON_MAXIMUM if getattr(model, "temperature", 0.0) > _COMMON_MAXIMUM else -math.inf
+                elif failure.declined:
+                    return Reply(tokens=(0, 0), declined=failure.reason)
+                elif failure.too_long:
+                    return Reply(tokens=(0, 0), too_long=failure.reason)
                 else:
                     raise
-                continue
-            if spending is not None:
-                spending.add(_tokens(message))
-            self._max_temperature = min(self._max_temperature, hottest)
-            self._max_limit = min(self._max_limit, longest)
-            return message, getattr(model, "temperature", None)
+        # Only now: a failure may name a parameter for another reason.
+        self._max_temperature = min(self._max_temperature, hottest)
+        self._max_limit = min(self._max_limit, longest)
+        usage = message.usage_metadata
+        tokens = (usage["input_tokens"], usage["output_tokens"]) if usage else None
+        if spending is not None:
+            spending.add(tokens)
+        declined, used = refusal_of(message, who=self._role.name), getattr(model, "temperature", None)
+        text = "" if declined else str(message.text)
+        return Reply(text, tokens, used, declined, cut=was_cut_off(message), message=message)
 
-    async def _send(self, model: BaseChatModel, prompt: Prompt, form: _Form | None) -> AIMessage:
+    async def _send(self, model: BaseChatModel, prompt: Prompt, form: Form | None) -> AIMessage:
         config = RunnableConfig(run_name=self._role.run, tags=[self._role.run])
         user = HumanMessage(prompt.user)
         messages: list[BaseMessage] = [SystemMessage(prompt.system), user] if prompt.system else [user]
-        try:
-            async with asyncio.timeout(self._timeout) as limit:
-                asked = form(model) if form else model
-                answer = await _apart(lambda: asked.ainvoke(messages, config))
-            message = answer["raw"] if isinstance(answer, Mapping) else answer
-            if not isinstance(message, AIMessage):
-                raise TypeError(f"a chat model answers with an AIMessage, not {type(message).__name__}")
-        except Exception as error:  # noqa: BLE001 - whatever a provider raises is a reason, never a crash
-            raise _failure(error, self._role, self._timeout if limit.expired() else None, self._secrets) from None
+
+        async def send() -> Any:
+            asked = form(model) if form else model
+            return await asked.ainvoke(messages, config)
+
+        async with self._slots:
+            answer = await _asked(send, self._role, self._timeout, self._secrets)
+        message = answer["raw"] if isinstance(answer, Mapping) else answer
+        if not isinstance(message, AIMessage):
+            raise NoAnswer(f"the {self._role.name} gave a {type(message).__name__} where an AIMessage is due")
         return message
 
 
@@ -224,11 +212,7 @@ class Embedder:
         Raises:
             NoAnswer: for every failure.
         """
-        try:
-            async with asyncio.timeout(self._timeout) as limit:
-                vectors = await _apart(lambda: self._embeddings.aembed_documents(texts))
-        except Exception as error:  # noqa: BLE001 - whatever a provider raises is a reason, never a crash
-            raise _failure(error, self._ROLE, self._timeout if limit.expired() else None) from None
+        vectors = await _asked(lambda: self._embeddings.aembed_documents(texts), self._ROLE, self._timeout)
         if len(vectors) != len(texts):
             raise NoAnswer(f"the embeddings model gave {len(vectors)} vectors for {len(texts)} texts")
         return {text: _encoded(vector) for text, vector in zip(texts, vectors, strict=True)}
@@ -243,28 +227,27 @@ def decoded(recorded: Mapping[str, str]) -> Vectors:
     return {text: np.frombuffer(base64.b64decode(code), dtype="<f4").tolist() for text, code in recorded.items()}
 
 
-async def _apart(call: Callable[[], Awaitable[T]]) -> T:
-    """What `call` returns, made in an empty context but for what the caller has switched off in tracing."""
+async def _asked(call: Callable[[], Awaitable[T]], role: Role, timeout: float | None, secrets: Sequence[str] = ()) -> T:
+    """What `call` returns in an empty context, but for what the caller has switched off in tracing.
+
+    Raises:
+        NoAnswer: for every failure.
+    """
     switches = tracing_switches()
 
     async def run() -> T:
         with switched(switches):
             return await call()
 
-    return await asyncio.create_task(run(), context=Context())
-
-
-def _failure(error: Exception, role: Role, timed_out_after: float | None, secrets: Sequence[str] = ()) -> NoAnswer:
-    if timed_out_after is not None:
-        reason = f"the {role.name} gave no answer within {timed_out_after:g} s{role.when_late}"
-        return NoAnswer(reason, retryable=True)
-    return failure_of(error, secrets, who=role.name, reads=role.reads)
+    try:
+        async with asyncio.timeout(timeout) as limit:
+            return await asyncio.create_task(run(), context=Context())
+    except Exception as error:  # noqa: BLE001 - whatever a provider raises is a reason, never a crash
+        if limit.expired():
+            late = f"the {role.name} gave no answer within {timeout:g} s{role.when_late}"
+            raise NoAnswer(late, retryable=True) from None
+        raise failure_of(error, secrets, who=role.name, reads=role.reads) from None
 
 
 def _accepted(temperature: float | None, highest: float) -> float | None:
     return None if temperature is None or highest < 0 else min(temperature, highest)
-
-
-def _tokens(message: AIMessage) -> tuple[int, int] | None:
-    usage = message.usage_metadata
-    return (usage["input_tokens"], usage["output_tokens"]) if usage else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypedDict
 
 from pi_integrations.errors import PiUsageError
@@ -204,15 +204,10 @@ class Budget:
                 raise CeilingReached
             await self._freed.wait()
         dollars = needed if self._ceiling is None else needed + share * max(self._room(spending) - needed, 0.0)
-        with self._pending(spending, dollars):
-            yield dollars
-
-    @contextmanager
-    def _pending(self, spending: Spending, dollars: float) -> Iterator[None]:
         spending.pending += dollars
         spending.calls_under_way += 1
         try:
-            yield
+            yield dollars
         finally:
             spending.pending -= dollars
             spending.calls_under_way -= 1

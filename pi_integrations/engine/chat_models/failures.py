@@ -9,6 +9,7 @@ import math
 import random
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 import tenacity
@@ -60,6 +61,7 @@ _SECRETS = re.compile(
 _jitter = random.Random()
 
 
+@dataclass(eq=False)
 class NoAnswer(Exception):
     """A request to a model brought no answer.
 
@@ -73,25 +75,13 @@ class NoAnswer(Exception):
         retry_after: Seconds the provider asked to wait, if it did.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        retryable: bool = False,
-        detail: str = "",
-        declined: bool = False,
-        too_long: bool = False,
-        tries: int | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.retryable = retryable
-        self.detail = detail
-        self.declined = declined
-        self.too_long = too_long
-        self.tries = tries
-        self.retry_after = retry_after
+    reason: str
+    retryable: bool = False
+    detail: str = ""
+    declined: bool = False
+    too_long: bool = False
+    tries: int | None = None
+    retry_after: float | None = None
 
     def turns_down(self, parameters: str) -> bool:
         """Whether the request failed for good and the provider's words name a parameter that this pattern matches."""
@@ -209,22 +199,19 @@ def _is_filtered(error: Exception, status: int | None, names: str) -> bool:
     return status in (None, 400, 422) and _FILTERED_WORDS.search(str(error)) is not None
 
 
-def _codes(error: Exception) -> Iterator[str]:
-    """The codes that `error` and the body of its response carry, in lower case."""
+def _codes(holder: object) -> Iterator[str]:
+    """The codes that an exception and the body of its response carry, in lower case."""
     for field in ("code", "type"):
-        if isinstance(value := getattr(error, field, None), str):
+        value = holder.get(field) if isinstance(holder, Mapping) else getattr(holder, field, None)
+        if isinstance(value, str):
             yield value.casefold()
-    yield from _codes_of_body(getattr(error, "body", None))
-
-
-def _codes_of_body(body: object) -> Iterator[str]:
-    if not isinstance(body, Mapping):
-        return
-    for field in ("code", "type"):
-        if isinstance(value := body.get(field), str):
-            yield value.casefold()
-    for field in ("error", "innererror"):
-        yield from _codes_of_body(body.get(field))
+    if not isinstance(holder, Mapping):
+        inner = [getattr(holder, "body", None)]
+    else:
+        inner = [holder.get("error"), holder.get("innererror")]
+    for body in inner:
+        if isinstance(body, Mapping):
+            yield from _codes(body)
 
 
 def _is_passing(error: Exception, status: int | None, names: str) -> bool:

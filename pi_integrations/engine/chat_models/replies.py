@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -92,7 +93,10 @@ def json_values(text: str, *, lenient: bool) -> Iterator[Any]:
         except (ValueError, RecursionError):
             invalid += 1
             if lenient:
-                value, at = _read_leniently(text, opening.start())
+                reader = _Reader(text, opening.start())
+                with suppress(_Unreadable):
+                    value = reader.value(0)
+                at = max(reader.at, at)
         if value is not None:
             yield value
 
@@ -134,22 +138,12 @@ class _Unreadable(Exception):
     """The text ends, or makes no sense, before the value does."""
 
 
-def _read_leniently(text: str, start: int) -> tuple[Any, int]:
-    """The list or object that begins at `start`, and where reading ended; None when not even a first element can be
-    read.
+class _Reader:
+    """Reads one list or object from where it begins, each character a fixed number of times.
 
     Where the text is cut off or makes no sense any more, a list ends with its last whole element. The list may stand in
     an object.
     """
-    reader = _Reader(text, start)
-    try:
-        return reader.value(0), reader.at
-    except _Unreadable:
-        return None, max(reader.at, start + 1)
-
-
-class _Reader:
-    """Reads one value from where it begins, each character a fixed number of times."""
 
     def __init__(self, text: str, start: int) -> None:
         self._text = text

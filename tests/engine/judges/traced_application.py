@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -74,7 +75,7 @@ def main() -> None:
                 application.invoke(f"{name} untraced")
             application.invoke(f"{name} traced")
     wait_for_all_tracers()
-    print(json.dumps(handler.seen))
+    sys.stdout.write(json.dumps(handler.seen))
 
 
 if __name__ == "__main__":

@@ -10,12 +10,15 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
 
-from pi_integrations.engine.chat_models.asking import ChatModel, Reply, Role
+from pi_integrations.engine.chat_models.asking import ChatModel, Form, Role
 from pi_integrations.engine.chat_models.budget import Spending, checked_prices
 from pi_integrations.engine.chat_models.failures import NoAnswer
+from pi_integrations.engine.chat_models.fence import Prompt
 from pi_integrations.engine.chat_models.models import chat_model_from_string
+from pi_integrations.engine.chat_models.replies import was_cut_off
 from pi_integrations.engine.judges.chat_model.prompt import PROMPT_VERSION, assemble
 from pi_integrations.engine.judges.chat_model.readings import (
     ANSWERS_SCHEMA,
@@ -161,20 +164,16 @@ class ChatModelJudge:
         """Verdicts from log-probabilities; None when there are none and the reading may be another."""
         prompt = assemble(exchange, questions, "words")
         try:
-            reply = await self._model.ask(
-                prompt, temperature=self._temperature, form=self._with_logprobs, spending=spending
-            )
+            message = await self._message(prompt, self._with_logprobs, spending)
         except NoAnswer as failure:
             if not failure.turns_down("(top_)?logprobs"):
-                return _failed(failure, "logprobs", questions)
+                return _unscored(failure, "logprobs", questions)
             return self._without_logprobs(failure.reason, questions)
-        if reply.message is None or reply.declined:
-            return _declined(reply, "logprobs", questions)
-        if tokens := tokens_of(reply.message):
+        if tokens := tokens_of(message):
             reading = self._choice.settle("logprobs", self._identity)
-            return read_words(reply.message, tokens, len(questions)) if reading == "logprobs" else None
-        if reply.cut:
-            return _unscored(CUT_OFF, "logprobs", questions)
+            return read_words(message, tokens, len(questions)) if reading == "logprobs" else None
+        if was_cut_off(message):
+            return _unscored(NoAnswer(CUT_OFF), "logprobs", questions)
         return self._without_logprobs(_NO_LOGPROBS, questions)
 
     def _with_logprobs(self, model: BaseChatModel) -> Runnable[Any, Any]:
@@ -185,22 +184,26 @@ class ChatModelJudge:
         if self._strict:
             raise PiUsageError(f"{reason}; strict takes no other reading: {remedy}") from None
         if self._choice.settled == "logprobs":
-            return _unscored(f"{reason}; {remedy}", "logprobs", questions)
+            return _unscored(NoAnswer(f"{reason}; {remedy}"), "logprobs", questions)
         return None
 
     async def _by_structure(self, exchange: Exchange, questions: Sequence[str], spending: Spending) -> list[Verdict]:
-        prompt, form = assemble(exchange, questions, self._form), _with_schema if self._form == "schema" else None
+        prompt = assemble(exchange, questions, self._form)
         try:
-            reply = await self._model.ask(prompt, temperature=self._temperature, form=form, spending=spending)
+            message = await self._message(prompt, _with_schema if self._form == "schema" else None, spending)
         except NoAnswer as failure:
-            return _failed(failure, "structured", questions)
-        if reply.message is None or reply.declined:
-            return _declined(reply, "structured", questions)
-        if reply.cut:
-            return _unscored(CUT_OFF, "structured", questions)
+            return _unscored(failure, "structured", questions)
+        if was_cut_off(message):
+            return _unscored(NoAnswer(CUT_OFF), "structured", questions)
         if self._choice.settle("structured", self._identity) == "logprobs":
-            return _unscored(f"{_NO_LOGPROBS}, as another's did", "logprobs", questions)
-        return read_answers(reply.message, len(questions))
+            return _unscored(NoAnswer(f"{_NO_LOGPROBS}, as another's did"), "logprobs", questions)
+        return read_answers(message, len(questions))
+
+    async def _message(self, prompt: Prompt, form: Form | None, spending: Spending) -> AIMessage:
+        reply = await self._model.ask(prompt, temperature=self._temperature, form=form, spending=spending)
+        if reply.message is None or reply.declined:
+            raise NoAnswer(reply.declined or reply.too_long or "")
+        return reply.message
 
 
 class _ReadingChoice:
@@ -240,17 +243,10 @@ class _ReadingChoice:
         return self.settled
 
 
-def _failed(failure: NoAnswer, reading: Reading, questions: Sequence[str]) -> list[Verdict]:
+def _unscored(failure: NoAnswer, reading: Reading, questions: Sequence[str]) -> list[Verdict]:
     # A body of another form than the provider's own is rather a wrong address than a fault that passes.
-    return _unscored(failure.reason, reading, questions, retryable=failure.retryable and failure.tries is None)
-
-
-def _declined(reply: Reply, reading: Reading, questions: Sequence[str]) -> list[Verdict]:
-    return _unscored(reply.declined or reply.too_long or "", reading, questions)
-
-
-def _unscored(reason: str, reading: Reading, questions: Sequence[str], *, retryable: bool = False) -> list[Verdict]:
-    return [Verdict.unscored(reason, method=reading, retryable=retryable)] * len(questions)
+    retryable = failure.retryable and failure.tries is None
+    return [Verdict.unscored(failure.reason, method=reading, retryable=retryable)] * len(questions)
 
 
 def _has_schema(model: BaseChatModel) -> bool:

@@ -25,28 +25,17 @@ CUT_OFF = "the judge model's answer was cut off at its token limit; raise max_to
 
 # The explanation comes first, so that the number follows from it. No minimum or maximum: not every provider's
 # schema dialect has them, and the reader checks the range.
+_ANSWER = {
+    "question": {"type": "integer", "description": "The question's number."},
+    "explanation": {"type": "string", "description": "At most two short sentences."},
+    "probability": {"type": "number", "description": "Probability, from 0 to 1, that the answer is yes."},
+}
+_ANSWER_ITEM = {"type": "object", "properties": _ANSWER, "required": list(_ANSWER), "additionalProperties": False}
 ANSWERS_SCHEMA: dict[str, Any] = {
     "title": "answers",
     "description": "One answer per question.",
     "type": "object",
-    "properties": {
-        "answers": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "question": {"type": "integer", "description": "The question's number."},
-                    "explanation": {"type": "string", "description": "At most two short sentences."},
-                    "probability": {
-                        "type": "number",
-                        "description": "Probability, from 0 to 1, that the answer is yes.",
-                    },
-                },
-                "required": ["question", "explanation", "probability"],
-                "additionalProperties": False,
-            },
-        }
-    },
+    "properties": {"answers": {"type": "array", "items": _ANSWER_ITEM}},
     "required": ["answers"],
     "additionalProperties": False,
 }
