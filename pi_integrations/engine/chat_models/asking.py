@@ -186,7 +186,7 @@ class ChatModel:
 
         async with self._slots:
             answer = await _asked(send, self._role, self._timeout, self._secrets)
-        message = answer["raw"] if isinstance(answer, Mapping) else answer
+        message = answer.get("raw") if isinstance(answer, Mapping) else answer
         if not isinstance(message, AIMessage):
             raise NoAnswer(f"the {self._role.name} gave a {type(message).__name__} where an AIMessage is due")
         return message

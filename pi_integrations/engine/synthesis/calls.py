@@ -53,8 +53,8 @@ class Calls:
         self._patience = patience
         self._tell = tell
         self._paid = paid
-        self._waiting_told = False
-        self._told_at = -_QUIET_SECONDS
+        self._notified = False
+        self._notified_at = -_QUIET_SECONDS
 
     async def ask(self, spending: Spending, key: str, prompt: Prompt, temperature: float | None = None) -> Reply:
         """The generator's reply.
@@ -145,14 +145,14 @@ class Calls:
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         value = await self._patience.wait_out(call, self._waiting)
-        self._waiting_told = False
+        self._notified = False
         return value
 
     async def _waiting(self, failure: BaseException, seconds: float) -> None:
         now = asyncio.get_running_loop().time()
-        if self._waiting_told or now < self._told_at + _QUIET_SECONDS:
+        if self._notified or now < self._notified_at + _QUIET_SECONDS:
             return
-        self._waiting_told, self._told_at = True, now
+        self._notified, self._notified_at = True, now
         reason = failure.reason if isinstance(failure, NoAnswer) else redacted(str(failure))
         limit = self._patience.seconds
         await self._tell(f"Waiting for {seconds:.1f} s, then trying again for up to {limit:g} s: {reason}")
