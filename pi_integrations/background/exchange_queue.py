@@ -19,6 +19,7 @@ from pi_integrations.background.process import LazyThread
 from pi_integrations.background.queued_sink import SinkGroup
 from pi_integrations.background.sinks import BackgroundScore
 from pi_integrations.client.loop_thread import loop_thread
+from pi_integrations.telemetry.switches import TracingSwitches
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
@@ -36,6 +37,7 @@ class LiveExchange(NamedTuple):
         llm_output: The answer.
         parts: Added to the question by `compose_llm_input` when it is scored.
         metadata: Passed to the sinks, as are `name`, `tags` and `span`; see `BackgroundScore`.
+        switches: What the submitter has switched off in tracing; it stays off while this is scored.
     """
 
     llm_input: str
@@ -45,6 +47,7 @@ class LiveExchange(NamedTuple):
     name: str | None = None
     tags: tuple[str, ...] = ()
     span: SpanContext | None = None
+    switches: TracingSwitches = TracingSwitches()
 
 
 class QueuedExchange(NamedTuple):

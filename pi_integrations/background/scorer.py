@@ -20,6 +20,7 @@ from pi_integrations.errors import PiUsageError
 from pi_integrations.models import AggregationMethod, SpecLike
 from pi_integrations.models.wire import UnscoredPolicy
 from pi_integrations.telemetry import current_span_context, linked_to
+from pi_integrations.telemetry.switches import switched, tracing_switches
 
 __all__ = ["BackgroundScorer"]
 
@@ -149,8 +150,8 @@ class BackgroundScorer(NotCopied):
                 return False
             parts: dict[str, Any] = {"system_prompt": system_prompt, "reference": reference, "history": tuple(history)}
             parts["contexts"] = contexts if isinstance(contexts, str) else tuple(contexts)
-            span = current_span_context()
-            exchange = LiveExchange(llm_input, llm_output, parts, dict(metadata or {}), name, tags, span)
+            span, switches = current_span_context(), tracing_switches()
+            exchange = LiveExchange(llm_input, llm_output, parts, dict(metadata or {}), name, tags, span, switches)
         except ABSORBED_ERRORS as error:
             self._queue.fail(error)
             return False
@@ -182,7 +183,7 @@ class BackgroundScorer(NotCopied):
 
     async def _score(self, exchange: LiveExchange) -> BackgroundScore:
         request = self._scorer.request(exchange.llm_input, exchange.llm_output, **exchange.parts)
-        with linked_to(exchange.span):
+        with linked_to(exchange.span), switched(exchange.switches):
             result = await self._scorer.score(request)
         origin = (exchange.metadata, exchange.name, exchange.tags, exchange.span)
         return BackgroundScore(request.llm_input, request.llm_output, result, *origin)

@@ -70,7 +70,7 @@ def _generation(family: JobFamily[Any, Any, Any], settings: EngineSettings, serv
 
 def _both(settings: EngineSettings, service: ScoreService) -> list[FamilyWork[Any]]:
     try:
-        from pi_integrations.engine.synthesis.choose import choose_embeddings, choose_generator
+        from pi_integrations.engine.chat_models.models import choose_chat_model, choose_embeddings
         from pi_integrations.engine.synthesis.families import synthesis_families
     except ImportError as error:
         if (error.name or "").startswith("pi_integrations"):
@@ -79,7 +79,7 @@ def _both(settings: EngineSettings, service: ScoreService) -> list[FamilyWork[An
             f"generating data needs {error.name}; run: pip install 'pi-integrations[synthesis]'", name=error.name
         ) from error
     return synthesis_families(
-        choose_generator(settings.generator),
+        choose_chat_model(settings.generator),
         service,
         prices=settings.generator_prices,
         embeddings=choose_embeddings(settings.generator_embeddings),

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pi_integrations.engine.synthesis.calls import Answer, Calls, TooLong, side_by_side
+from pi_integrations.engine.chat_models.asking import Reply, Vectors
+from pi_integrations.engine.chat_models.budget import CeilingReached, Spending
+from pi_integrations.engine.chat_models.replies import read_list
+from pi_integrations.engine.synthesis.calls import Calls, TooLong, side_by_side
 from pi_integrations.engine.synthesis.critic import Verdict, judge
-from pi_integrations.engine.synthesis.embedding import Vectors
 from pi_integrations.engine.synthesis.items import Brief, Item
 from pi_integrations.engine.synthesis.kept import Kept
-from pi_integrations.engine.synthesis.ledger import Bill, CeilingReached
-from pi_integrations.engine.synthesis.parsing import read_item, read_list
+from pi_integrations.engine.synthesis.parsing import may_be_item, read_item
 from pi_integrations.engine.synthesis.prompts import answer_prompt, batch_prompt
 from pi_integrations.engine.synthesis.tally import Tally
 
@@ -56,7 +57,7 @@ class Made:
     vectors: Vectors = field(default_factory=dict)
 
 
-async def make(batch: Batch, brief: Brief, calls: Calls, kept: Kept, bill: Bill) -> Made:
+async def make(batch: Batch, brief: Brief, calls: Calls, kept: Kept, bill: Spending) -> Made:
     """Makes a batch. Which answers it asks for follows from the answers before, so that each is found on record."""
     try:
         return await _made(batch, brief, calls, kept, bill)
@@ -64,7 +65,7 @@ async def make(batch: Batch, brief: Brief, calls: Calls, kept: Kept, bill: Bill)
         return Made(halted=True)
 
 
-async def _made(batch: Batch, brief: Brief, calls: Calls, kept: Kept, bill: Bill) -> Made:
+async def _made(batch: Batch, brief: Brief, calls: Calls, kept: Kept, bill: Spending) -> Made:
     key = f"batch-{batch.number}"
     answer = await _written(batch, brief, calls, bill, key)
     if answer.declined:
@@ -82,7 +83,7 @@ async def _made(batch: Batch, brief: Brief, calls: Calls, kept: Kept, bill: Bill
     return made
 
 
-async def _written(batch: Batch, brief: Brief, calls: Calls, bill: Bill, key: str) -> Answer:
+async def _written(batch: Batch, brief: Brief, calls: Calls, bill: Spending, key: str) -> Reply:
     """The answer that holds the items; half as many examples are shown when the prompt is too long, down to none."""
     shots, name = batch.shots, f"{key}/items"
     while True:
@@ -97,7 +98,7 @@ async def _written(batch: Batch, brief: Brief, calls: Calls, bill: Bill, key: st
 
 
 async def _judge(
-    items: dict[int, Item], brief: Brief, calls: Calls, bill: Bill, key: str, draw: str, made: Made
+    items: dict[int, Item], brief: Brief, calls: Calls, bill: Spending, key: str, draw: str, made: Made
 ) -> None:
     """Files the items by their verdicts; when they are too long to be judged together, in two halves."""
     try:
@@ -121,7 +122,7 @@ def read_answer(text: str, brief: Brief) -> tuple[dict[int, Item], Tally]:
 
     Items with a text of more than 20,000 characters count as malformed.
     """
-    values = read_list(text)
+    values = read_list(text, may_be_item)
     if not values:
         return {}, Tally(unreadable=1) if values is None else Tally(empty=1)
     items = {number: read_item(value, brief.form) for number, value in enumerate(values[: brief.batch_size], start=1)}
@@ -134,7 +135,7 @@ def _is_short(item: Item) -> bool:
 
 
 async def _answered(
-    items: dict[int, Item], system_prompt: str, calls: Calls, bill: Bill, key: str, made: Made
+    items: dict[int, Item], system_prompt: str, calls: Calls, bill: Spending, key: str, made: Made
 ) -> dict[int, Item]:
     """The items with the responses of the application's system prompt, at the model's own temperature."""
     answers = await side_by_side(
@@ -155,7 +156,7 @@ async def _answered(
     return found
 
 
-async def _response(calls: Calls, bill: Bill, key: str, system_prompt: str, item: Item) -> Answer | TooLong:
+async def _response(calls: Calls, bill: Spending, key: str, system_prompt: str, item: Item) -> Reply | TooLong:
     try:
         return await calls.ask(bill, key, answer_prompt(system_prompt, item.llm_input))
     except TooLong as failure:

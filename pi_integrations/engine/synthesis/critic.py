@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pi_integrations.engine.chat_models.budget import Spending
+from pi_integrations.engine.chat_models.replies import read_list
 from pi_integrations.engine.synthesis.calls import Calls, side_by_side
 from pi_integrations.engine.synthesis.items import Brief, Item
-from pi_integrations.engine.synthesis.ledger import Bill
-from pi_integrations.engine.synthesis.parsing import read_list
 from pi_integrations.engine.synthesis.prompts import critic_prompt
 
 __all__ = ["Verdict", "judge"]
@@ -36,7 +36,7 @@ class Verdict:
 
 
 async def judge(
-    calls: Calls, bill: Bill, brief: Brief, items: Mapping[int, Item], key: str, draw: str
+    calls: Calls, bill: Spending, brief: Brief, items: Mapping[int, Item], key: str, draw: str
 ) -> list[Verdict]:
     """A verdict for each of the numbered items; `key` begins the keys of the calls, `draw` makes the prompt's tag."""
     if not items:
@@ -51,7 +51,7 @@ async def judge(
     return [Verdict(said[number]) if number in said else missing for number in shown]
 
 
-async def _scored(calls: Calls, bill: Bill, brief: Brief, item: Item, key: str) -> Verdict:
+async def _scored(calls: Calls, bill: Spending, brief: Brief, item: Item, key: str) -> Verdict:
     scores = await calls.score(bill, key, brief, item)
     if isinstance(scores, str):
         return Verdict(None, reason=scores)

@@ -8,15 +8,14 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
-from pi_integrations.engine.chat_models.prices import checked_prices
+from pi_integrations.engine.chat_models.asking import ChatModel, Embedder, Role
+from pi_integrations.engine.chat_models.budget import checked_prices
+from pi_integrations.engine.chat_models.failures import Patience
 from pi_integrations.engine.jobs.family import FamilyWork, JobStopped, Run
 from pi_integrations.engine.scoring.service import ScoreService
-from pi_integrations.engine.synthesis.asking import Generator
-from pi_integrations.engine.synthesis.embedding import Embedder
 from pi_integrations.engine.synthesis.generation import Generation, Tools
 from pi_integrations.engine.synthesis.items import brief_of
 from pi_integrations.engine.synthesis.kept import Kept, Likeness
-from pi_integrations.engine.synthesis.patience import Patience
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models.data import GenerateInputsRequest, GeneratePairsRequest
 from pi_integrations.models.families import GENERATE_INPUTS, GENERATE_PAIRS
@@ -24,6 +23,7 @@ from pi_integrations.models.families import GENERATE_INPUTS, GENERATE_PAIRS
 __all__ = ["synthesis_families"]
 
 _Request = GeneratePairsRequest | GenerateInputsRequest
+_ROLE = Role("generator", reads="prompt of description, seeds and examples", run="pi_generator")
 _NO_PRICES = (
     "max_cost_usd needs an engine that knows what its generator costs. Leave it out, or give the engine the generator's"
     " prices in US dollars per million tokens"
@@ -67,7 +67,7 @@ def synthesis_families(
     likeness = Likeness(similarity, cosine)
     Kept([], likeness, {})
     tools = Tools(
-        generator=Generator(generator, calls_at_a_time=calls_at_a_time, timeout=timeout),
+        generator=ChatModel(generator, _ROLE, timeout=timeout, max_concurrency=calls_at_a_time),
         service=service,
         patience=Patience(patience, first_wait),
         prices=checked_prices(prices),

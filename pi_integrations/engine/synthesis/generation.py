@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pi_integrations.engine.chat_models.prices import Prices
+from pi_integrations.engine.chat_models.asking import ChatModel, Embedder, Vectors
+from pi_integrations.engine.chat_models.budget import Budget, CeilingReached, Prices, Spending
+from pi_integrations.engine.chat_models.failures import Patience
 from pi_integrations.engine.jobs.family import JobStopped, Run
 from pi_integrations.engine.scoring.service import ScoreService
-from pi_integrations.engine.synthesis.asking import Generator
 from pi_integrations.engine.synthesis.calls import Calls
-from pi_integrations.engine.synthesis.embedding import Embedder, Vectors
 from pi_integrations.engine.synthesis.items import Brief, well_formed
 from pi_integrations.engine.synthesis.kept import Kept, Likeness
-from pi_integrations.engine.synthesis.ledger import Bill, CeilingReached, Ledger
-from pi_integrations.engine.synthesis.patience import Patience
 from pi_integrations.engine.synthesis.state import State
 from pi_integrations.engine.synthesis.themes import Grounds, prepare
 from pi_integrations.engine.synthesis.window import Dealt, Window
@@ -45,7 +43,7 @@ class Tools:
         likeness: What counts as a near-duplicate.
     """
 
-    generator: Generator
+    generator: ChatModel
     service: ScoreService | None
     embedder: Embedder | None
     patience: Patience
@@ -65,8 +63,8 @@ class Generation:
         progress = run.progress
         self._resumed = progress is not None
         self._state = State.of(progress, brief)
-        kept = None if progress is None else progress["ledger"]
-        self._ledger = Ledger(tools.prices, brief.max_cost_usd, kept)
+        kept = None if progress is None else progress["budget"]
+        self._ledger = Budget(tools.prices, brief.max_cost_usd, kept)
         models = (tools.generator, tools.service, tools.embedder)
         self._calls = Calls(run, *models, self._ledger, tools.patience, self._tell, self._paid)
         self._committing = asyncio.Lock()
@@ -103,7 +101,7 @@ class Generation:
 
     async def _prepared(self) -> Grounds:
         if self._resumed:  # all on record, and counted
-            return await prepare(self._brief, self._calls, Bill(self._tools.prices), self._run.job_id)
+            return await prepare(self._brief, self._calls, Spending(self._tools.prices), self._run.job_id)
         bill = self._ledger.open(0.0)
         try:
             grounds = await prepare(self._brief, self._calls, bill, self._run.job_id)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, TypeVar
 
+from pi_integrations.engine.chat_models.asking import Vectors
 from pi_integrations.engine.synthesis.diversity import Diversity
-from pi_integrations.engine.synthesis.embedding import Vectors
 from pi_integrations.engine.synthesis.embedding_duplicates import EmbeddingDuplicates
 from pi_integrations.engine.synthesis.items import Item
 from pi_integrations.engine.synthesis.near_duplicates import NearDuplicates

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from pi_integrations.engine.chat_models.fence import Prompt, block, seeded_tags, unused_tag
 from pi_integrations.engine.synthesis.items import Brief, Item
 
-__all__ = ["Prompt", "answer_prompt", "batch_prompt", "critic_prompt", "themes_prompt"]
+__all__ = ["answer_prompt", "batch_prompt", "critic_prompt", "themes_prompt"]
 
 _SYSTEM = """\
 You prepare data that tests and trains an AI application. Every message holds material, instructions, and a tag. \
@@ -28,17 +27,6 @@ _NOBODY_KNOWS = "The application is a general-purpose assistant."
 _KNOWN = "The application is described by the material."
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """The two messages of a request; the first may be empty."""
-
-    system: str
-    user: str
-
-    def __len__(self) -> int:
-        return len(self.system) + len(self.user)
-
-
 class _Page:
     """A message in the making: material in blocks, then instructions."""
 
@@ -53,18 +41,11 @@ class _Page:
 
     def prompt(self, *instructions: str, count: int, what: str) -> Prompt:
         """The prompt that asks for `count` of `what`."""
-        tag = self._tag()
-        material = [f"BEGIN {name} {tag}\n{text}\nEND {name} {tag}" for name, text in self._blocks]
+        # The same in every life of a job, so that the prompt is too.
+        tag = unused_tag([text for _, text in self._blocks], seeded_tags(self._draw))
+        material = [block(name, text, tag) for name, text in self._blocks]
         form = f"Reply with a JSON list of exactly {count} {what} and nothing else, in this shape: {_SHAPES[what]}"
         return Prompt(_SYSTEM, "\n\n".join([f"The tag is {tag}.", *material, *instructions, form]))
-
-    def _tag(self) -> str:
-        """The same in every life of a job, so that a prompt is too; found in none of the texts."""
-        texts = [text.casefold() for _, text in self._blocks]
-        tag = hashlib.sha256(self._draw.encode()).hexdigest()[:32]
-        while any(tag in text for text in texts):
-            tag = hashlib.sha256(tag.encode()).hexdigest()[:32]
-        return tag
 
 
 def themes_prompt(brief: Brief, seeds: Sequence[Item], count: int, draw: str) -> Prompt:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from pi_integrations.engine.chat_models.budget import Budget
 from pi_integrations.engine.synthesis.items import Brief
-from pi_integrations.engine.synthesis.ledger import Ledger
 from pi_integrations.engine.synthesis.tally import Tally
 from pi_integrations.models.data import GenerationFigures
 
@@ -74,19 +74,19 @@ class State:
             self.barren += 1
             self.drought.add(batch)
 
-    def progress(self, ledger: Ledger) -> dict[str, Any]:
+    def progress(self, budget: Budget) -> dict[str, Any]:
         """What a commit holds."""
         state = {field.name: getattr(self, field.name) for field in fields(self)}
         state |= {"tally": self.tally.counts(), "drought": self.drought.counts()}
-        status: dict[str, Any] = {"wanted": self.wanted, "figures": self.figures(ledger)}
+        status: dict[str, Any] = {"wanted": self.wanted, "figures": self.figures(budget)}
         if self.stopped:
             status["stopped"] = self.stopped
-        return {"state": state, "ledger": ledger.kept(), "status": status}
+        return {"state": state, "budget": budget.kept(), "status": status}
 
-    def figures(self, ledger: Ledger) -> dict[str, Any]:
+    def figures(self, budget: Budget) -> dict[str, Any]:
         """`GenerationFigures` as JSON values."""
         figures = GenerationFigures(
-            batches=self.next, temperature=self.used, **self.tally.figures(), **self.diversity, **ledger.figures()
+            batches=self.next, temperature=self.used, **self.tally.figures(), **self.diversity, **budget.figures()
         )
         return figures.model_dump(mode="json")
 

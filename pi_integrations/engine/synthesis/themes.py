@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pi_integrations.engine.chat_models.asking import Vectors
+from pi_integrations.engine.chat_models.budget import Spending
+from pi_integrations.engine.chat_models.replies import read_list
 from pi_integrations.engine.synthesis.batch import read_answer
 from pi_integrations.engine.synthesis.calls import Calls
-from pi_integrations.engine.synthesis.embedding import Vectors
 from pi_integrations.engine.synthesis.items import Brief, Item
-from pi_integrations.engine.synthesis.ledger import Bill
-from pi_integrations.engine.synthesis.parsing import read_list
 from pi_integrations.engine.synthesis.prompts import batch_prompt, themes_prompt
 
 __all__ = ["Grounds", "prepare"]
@@ -35,7 +35,7 @@ class Grounds:
     """Embeddings of the seeds' inputs, where the engine has an embeddings model."""
 
 
-async def prepare(brief: Brief, calls: Calls, bill: Bill, draw: str) -> Grounds:
+async def prepare(brief: Brief, calls: Calls, bill: Spending, draw: str) -> Grounds:
     """Seeds and themes; every answer is on record, so each life of a job builds on the same.
 
     Raises:
@@ -54,7 +54,7 @@ async def prepare(brief: Brief, calls: Calls, bill: Bill, draw: str) -> Grounds:
     return grounds
 
 
-async def _invent_seeds(grounds: Grounds, brief: Brief, calls: Calls, bill: Bill, draw: str) -> None:
+async def _invent_seeds(grounds: Grounds, brief: Brief, calls: Calls, bill: Spending, draw: str) -> None:
     prompt = batch_prompt(brief, [], None, brief.batch_size, f"{draw}:seeds")
     for attempt in range(_TRIES):
         answer = await calls.ask(bill, f"seeds-{attempt}", prompt, brief.policy.temperature)
@@ -66,7 +66,7 @@ async def _invent_seeds(grounds: Grounds, brief: Brief, calls: Calls, bill: Bill
     grounds.messages.append(f"Invented no seeds: {_TRIES} answers of the generator held none; going on without")
 
 
-async def _invent_themes(grounds: Grounds, brief: Brief, calls: Calls, bill: Bill, draw: str) -> None:
+async def _invent_themes(grounds: Grounds, brief: Brief, calls: Calls, bill: Spending, draw: str) -> None:
     prompt = themes_prompt(brief, _spread(grounds.seeds), _THEMES, f"{draw}:themes")
     answer = await calls.ask(bill, "themes", prompt, brief.policy.temperature)
     texts = [

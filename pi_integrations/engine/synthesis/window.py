@@ -7,11 +7,11 @@ import random
 from collections import deque
 from dataclasses import dataclass
 
+from pi_integrations.engine.chat_models.budget import Budget, CeilingReached, Spending
 from pi_integrations.engine.synthesis.batch import Batch, Made, make
 from pi_integrations.engine.synthesis.calls import Calls
 from pi_integrations.engine.synthesis.items import Brief
 from pi_integrations.engine.synthesis.kept import Kept
-from pi_integrations.engine.synthesis.ledger import Bill, CeilingReached, Ledger
 from pi_integrations.engine.synthesis.prompts import batch_prompt
 from pi_integrations.engine.synthesis.state import State
 from pi_integrations.engine.synthesis.themes import Grounds
@@ -24,14 +24,14 @@ class Dealt:
     """A batch that has come to its end, with its bill and what it made."""
 
     batch: Batch
-    bill: Bill
+    bill: Spending
     made: Made
 
 
 @dataclass(frozen=True, slots=True)
 class _Launched:
     batch: Batch
-    bill: Bill
+    bill: Spending
     task: asyncio.Task[Made]
 
 
@@ -44,7 +44,7 @@ class Window:
     """
 
     def __init__(
-        self, brief: Brief, job_id: str, most: int, *, grounds: Grounds, calls: Calls, kept: Kept, ledger: Ledger
+        self, brief: Brief, job_id: str, most: int, *, grounds: Grounds, calls: Calls, kept: Kept, ledger: Budget
     ) -> None:
         self._brief = brief
         self._job_id = job_id
@@ -93,7 +93,7 @@ class Window:
     @property
     def _width(self) -> int:
         # The first batch of a job with a ceiling shows what a batch costs.
-        alone = self._brief.max_cost_usd is not None and not self._ledger.experienced
+        alone = self._brief.max_cost_usd is not None and not self._ledger.knows_batch_cost
         return self._most if self._brief.parallel and not alone else 1
 
     def _launch(self, state: State, count: int) -> None:

@@ -19,13 +19,14 @@ from safetensors.torch import load_file, save_file
 from tiny_models import CHAT_TEMPLATE, save_causal_lm, save_tokenizer
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from pi_integrations.engine.chat_models.fence import tags_from, unused_tag
 from pi_integrations.engine.judges import Exchange, Judge, Verdict
 from pi_integrations.engine.judges.local import LocalJudge
 from pi_integrations.engine.judges.local import model as judge_model
 from pi_integrations.engine.judges.local.batching import companions
 from pi_integrations.engine.judges.local.model import PromptEncoder
 from pi_integrations.engine.judges.local.prefix_scoring import PrefixScorer, Prompt, find_answer_tokens
-from pi_integrations.engine.judges.local.prompt import chat_frame, exchange_block, marker_for
+from pi_integrations.engine.judges.local.prompt import chat_frame, exchange_block
 from pi_integrations.engine.local_models import identity
 from pi_integrations.engine.local_models.encoding import (
     TextEncoder,
@@ -283,7 +284,7 @@ async def test_hostile_text_adds_no_control_token_to_the_prompt(folder: Folder) 
 def test_no_text_can_close_its_delimiter(llm_input: str, llm_output: str) -> None:
     """The code stands in the four tags and nowhere else, and the same texts give the same block."""
     block = exchange_block(Exchange(llm_input, llm_output))
-    code = marker_for(llm_input, llm_output)
+    code = unused_tag([llm_input, llm_output], tags_from(llm_input, llm_output))
     pieces = block.split(code)
     assert len(pieces) == 5
     assert pieces[1] == f">\n{llm_input}\n</input "
@@ -294,7 +295,7 @@ def test_no_text_can_close_its_delimiter(llm_input: str, llm_output: str) -> Non
 def test_delimiter_grows_until_the_text_does_not_hold_it() -> None:
     """A text with every code of three digits gets a longer one, in either case."""
     text = " ".join(f"{number:03X}" for number in range(16**3))
-    code = marker_for(text, shortest=3)
+    code = unused_tag([text], tags_from(text, shortest=3))
     assert len(code) > 3
     assert code not in text.lower()
 

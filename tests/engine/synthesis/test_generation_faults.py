@@ -165,7 +165,7 @@ async def test_faults_that_do_not_pass_end_the_job_at_once(status: int) -> None:
     model = ScriptedGenerator(answers=lambda prompt: fault)
     reason = await stopped(model)
     assert len(model.asked) == 1 and f"status {status}" in reason
-    assert "sk-proj" not in reason and "Mend the engine's configuration" in reason
+    assert "sk-proj" not in reason and "Fix the engine's configuration" in reason
 
 
 class KeyedGenerator(ScriptedGenerator):

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pi_integrations.engine.chat_models.replies import read_list
 from pi_integrations.engine.synthesis.items import Item
-from pi_integrations.engine.synthesis.parsing import read_item, read_list
+from pi_integrations.engine.synthesis.parsing import may_be_item, read_item
 
 A, B = {"llm_input": "a", "llm_output": "1"}, {"llm_input": "b", "llm_output": "2"}
 
@@ -44,9 +45,9 @@ A, B = {"llm_input": "a", "llm_output": "1"}, {"llm_input": "b", "llm_output": "
         ("[true, False]", [True, False]),
     ],
 )
-def test_near_valid_json_is_mended(text: str, found: list[Any]) -> None:
+def test_near_valid_json_is_read(text: str, found: list[Any]) -> None:
     """Whatever stands around it."""
-    assert read_list(text) == found
+    assert read_list(text, may_be_item) == found
 
 
 @pytest.mark.parametrize(
@@ -62,25 +63,25 @@ def test_near_valid_json_is_mended(text: str, found: list[Any]) -> None:
 @pytest.mark.parametrize("answer", [json.dumps([B]), json.dumps([B])[:-1] + ",]", json.dumps({"pairs": [B]})])
 def test_lists_in_the_prose_before_are_not_the_answer(prose: str, answer: str) -> None:
     """Though they are longer; of equals the last counts."""
-    assert read_list(f"{prose}\n{answer}") == [B]
+    assert read_list(f"{prose}\n{answer}", may_be_item) == [B]
 
 
 def test_the_list_with_the_most_elements_of_use_is_read() -> None:
     """What is of use the caller says."""
     text = 'Of ["a", "b", "c"] these: [{"theme": "x"}]'
-    assert read_list(text) == ["a", "b", "c"]
+    assert read_list(text, may_be_item) == ["a", "b", "c"]
     assert read_list(text, lambda value: isinstance(value, dict)) == [{"theme": "x"}]
 
 
 def test_a_number_too_long_to_read_is_no_error() -> None:
     """Python refuses more than 4,300 digits; what stands before it counts."""
-    assert read_list(f'["a", {"9" * 5000}, "b"]') == ["a"]
+    assert read_list(f'["a", {"9" * 5000}, "b"]', may_be_item) == ["a"]
 
 
 @pytest.mark.parametrize("text", ["", "No.", "1. one\n2. two", "I like {braces} and [brackets].", "null", "<think>[1]"])
 def test_prose_holds_no_list(text: str) -> None:
     """Not even where it has brackets."""
-    assert read_list(text) is None
+    assert read_list(text, may_be_item) is None
 
 
 @given(
@@ -93,7 +94,7 @@ def test_of_a_list_that_was_cut_off_the_whole_elements_are_read(
     """And nothing that is not whole, wherever the cut is."""
     text = json.dumps(items)
     cut = data.draw(st.integers(min_value=0, max_value=len(text)))
-    found = [read_item(value, "pairs") for value in read_list(text[:cut]) or []]
+    found = [read_item(value, "pairs") for value in read_list(text[:cut], may_be_item) or []]
     whole = [Item(item["llm_input"].strip(), item["llm_output"].strip()) for item in items]
     kept = [item for item in found if item is not None]
     assert set(kept) <= set(whole)
@@ -106,21 +107,21 @@ def test_of_texts_that_were_cut_off_the_whole_ones_are_read(texts: list[str], da
     """As with objects."""
     text = json.dumps(texts)
     cut = data.draw(st.integers(min_value=0, max_value=len(text)))
-    assert (read_list(text[:cut]) or []) == texts[: len(read_list(text[:cut]) or [])]
+    assert (read_list(text[:cut], may_be_item) or []) == texts[: len(read_list(text[:cut], may_be_item) or [])]
 
 
 @given(st.text())
 def test_any_text_is_read_without_an_error(text: str) -> None:
     """Also one that begins like a list."""
-    read_list(text)
-    read_list("[" + text)
-    read_list('[{"' + text)
+    read_list(text, may_be_item)
+    read_list("[" + text, may_be_item)
+    read_list('[{"' + text, may_be_item)
 
 
 def test_deep_and_endless_answers_are_read_in_time() -> None:
     """A hostile model costs no more than a moment."""
     for text in ("[" * 100_000, '["' * 100_000, '{"a":' * 100_000, "[{'" * 50_000, "[1," * 50_000, '["a" x ' * 50_000):
-        read_list(text)
+        read_list(text, may_be_item)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pi_integrations.engine.chat_models.fence import Prompt
 from pi_integrations.engine.synthesis.items import Brief, Item, brief_of
-from pi_integrations.engine.synthesis.prompts import Prompt, batch_prompt, critic_prompt, themes_prompt
+from pi_integrations.engine.synthesis.prompts import batch_prompt, critic_prompt, themes_prompt
 from pi_integrations.models.data import GeneratePairsRequest
 
 DRAW = "job-1:0"
