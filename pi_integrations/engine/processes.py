@@ -207,6 +207,7 @@ class ChildProcess:
         """Lets go of a child that belongs to the parent of a fork, without disturbing it."""
         if self._process is None:
             return
+        # A status keeps Popen from waiting for a process that is not this one's child.
         # No lock: a thread that held one does not exist on this side of the fork.
         self._process.returncode = 0
         self._pipe("stdin").close()

@@ -150,6 +150,7 @@ def _app_factory(judge: Any, settings: EngineSettings | None) -> Callable[[], An
     except ImportError as error:
         raise _no_engine(error) from error
     settings = settings or EngineSettings.from_env()
+    # Nothing outside this process reaches the engine, so it needs no keys.
     settings = replace(settings, judge=settings.judge if judge is None else judge, api_keys=())
     # Chosen here too, so that a wrong judge is an error of this call, not of the first request.
     choose_judge(settings.judge)
@@ -237,13 +238,14 @@ def _read_key(path: Path) -> SecretStr:
 
 
 def _make_key(path: Path) -> None:
-    """Writes a key atomically, unless another process was faster."""
+    """Writes a key atomically, unless another process already has."""
     draft = path.with_name(f"{_KEY_FILE}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_hex(32).encode() + b"\n")
         with suppress(FileExistsError):
+            # Unlike a rename, a link never replaces the key of another process.
             os.link(draft, path)
     finally:
         draft.unlink()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["EngineProcessChannel"]
 
 _TARGET = "pi_integrations.local.server:serve_for_parent"
+# Longer than the 6 s after which the child ends itself by force.
 _STOP_SECONDS = 8.0
 
 

@@ -26,6 +26,7 @@ from pi_integrations.errors import PiUsageError
 __all__ = ["EngineServer", "bound_sockets", "run_without_port", "serve_for_parent"]
 
 Stop = Callable[[int, FrameType | None], Any]
+# Well within the 6 s after which a child ends itself by force.
 _CHILD_DRAIN_SECONDS = 2.0
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -44,6 +45,7 @@ class EngineServer(uvicorn.Server):
 
     def __init__(self, app: FastAPI, *, drain_seconds: float, on_started: Callable[[], None], **config: Any) -> None:
         drain = int(drain_seconds)
+        # Lifespan off: `serve` runs it itself, so that its errors arrive as they are and signals reach it.
         super().__init__(
             uvicorn.Config(app, lifespan="off", timeout_graceful_shutdown=drain, server_header=False, **config)
         )
@@ -147,6 +149,7 @@ def _bound(addresses: Sequence[tuple[int, Any]]) -> list[socket.socket]:
     for number, (family, address) in enumerate(addresses, start=1):
         made = socket.socket(family, socket.SOCK_STREAM)
         try:
+            # On Windows this option would let two engines share a port.
             if os.name == "posix":
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:

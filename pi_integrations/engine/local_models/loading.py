@@ -34,11 +34,13 @@ _AUTO_CLASSES: dict[Task, str] = {
     "causal-lm": "AutoModelForCausalLM",
     "sequence-classification": "AutoModelForSequenceClassification",
 }
+# transformers has no exception of its own for a folder that it cannot load.
 _LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
 # transformers patches torch for the whole process while it builds a model: two loads at a time break each other.
 _ONE_AT_A_TIME = threading.Lock()
 
+# No *.py, which `trust_remote_code` would run, and no pickled weights.
 _HUB_FILES = ["*.json", "*.jinja", "*.txt", "model*.safetensors"]
 
 

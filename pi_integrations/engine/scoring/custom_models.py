@@ -162,7 +162,7 @@ class CustomModels:
         return self._classifier(model_id).score(first, exchange.llm_output)
 
     def _classifier(self, model_id: str) -> _Classifier:
-        """Runs on the one thread, so that concurrent first calls load once."""
+        """The loaded model. Runs on the one thread, so that concurrent first calls load once."""
         self._refuse_if_closed()
         if model_id not in self._loaded:
             model = self._models[model_id]

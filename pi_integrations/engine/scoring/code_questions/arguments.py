@@ -88,6 +88,7 @@ def read_signature(source: str) -> Signature:
 def _parse(source: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
+            # Invalid escapes in the user's strings, say; nobody would see them.
             warnings.simplefilter("ignore")
             return ast.parse(source)
     except SyntaxError as error:
