@@ -13,7 +13,7 @@ from pi_integrations.engine.chat_models.failures import NoAnswer, Patience, reda
 from pi_integrations.engine.chat_models.fence import Prompt
 from pi_integrations.engine.jobs.family import JobStopped, Run
 from pi_integrations.engine.scoring.service import ScoreService, ScoringFailed
-from pi_integrations.engine.synthesis.items import Brief, Item, well_formed
+from pi_integrations.engine.synthesis.items import GenerationRequest, Item, well_formed
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import ScoreRequest
 
@@ -84,7 +84,7 @@ class Calls:
             raise TooLong(f"{reply.too_long}.")
         return reply
 
-    async def score(self, spending: Spending, key: str, brief: Brief, item: Item) -> dict[str, Any] | str:
+    async def score(self, spending: Spending, key: str, request: GenerationRequest, item: Item) -> dict[str, Any] | str:
         """The item's scores, as a score request is answered; a reason when it has none.
 
         Raises:
@@ -95,7 +95,7 @@ class Calls:
         async def call() -> Any:
             await pending.enter_async_context(self._budget.scoring(spending))
             try:
-                return await self._patiently(lambda: self._scored(brief, item))
+                return await self._patiently(lambda: self._scored(request, item))
             except ScoringFailed as failure:
                 if failure.retryable:
                     raise
@@ -136,12 +136,12 @@ class Calls:
         except LookupError:
             return {}
 
-    async def _scored(self, brief: Brief, item: Item) -> dict[str, Any]:
-        assert self._service is not None and brief.scoring_spec is not None
-        request = ScoreRequest(
-            llm_input=item.llm_input, llm_output=item.llm_output or "", scoring_spec=brief.scoring_spec
+    async def _scored(self, request: GenerationRequest, item: Item) -> dict[str, Any]:
+        assert self._service is not None and request.scoring_spec is not None
+        exchange = ScoreRequest(
+            llm_input=item.llm_input, llm_output=item.llm_output or "", scoring_spec=request.scoring_spec
         )
-        return await self._service.score(request, "error")
+        return await self._service.score(exchange, "error")
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         value = await self._patience.wait_out(call, self._waiting)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lives import inputs_family, pairs_family, request_for, run_job
+from attempts import inputs_family, pairs_family, request_for, run_job
 
 from pi_integrations.engine.judges.protocol import Verdict
 from pi_integrations.engine.judges.scripted import ScriptedJudge
@@ -244,7 +244,7 @@ def test_a_ceiling_needs_prices() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"calls_at_a_time": 0}, {"timeout": -1.0}, {"barren_batches": 0}, {"similarity": 1.5}]
+    "wrong", [{"calls_at_a_time": 0}, {"timeout": -1.0}, {"give_up_after": 0}, {"similarity": 1.5}]
 )
 def test_numbers_out_of_range_are_usage_errors(wrong: dict[str, Any]) -> None:
     """When the families are made."""

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from attempts import Attempt, Journal, inputs_family, pairs_family, request_for, run_attempt, run_job
 from langchain_core.messages import AIMessage
-from lives import Journal, Life, inputs_family, live, pairs_family, request_for, run_job
 from pydantic import SecretStr
 
 from pi_integrations.engine.jobs.family import JobStopped
@@ -84,21 +84,21 @@ async def test_a_refused_prompt_is_one_batch_lost() -> None:
     assert len(journal.rows) == 10 and result["figures"]["declined"] == 1
 
 
-async def test_barren_batches_count_in_a_row_only() -> None:
+async def test_give_up_after_count_in_a_row_only() -> None:
     """A model that gives little but goes on giving is not exhausted."""
     told = itertools.cycle(["[]", "[]", "[]", None])
     model = ScriptedGenerator(answers=lambda prompt: next(told) if "new pairs" in prompt else None)
-    result, _ = await run_job(pairs_family(model, barren_batches=4), 4, seeds=[SEED], batch_size=1)
+    result, _ = await run_job(pairs_family(model, give_up_after=4), 4, seeds=[SEED], batch_size=1)
     assert result["figures"]["empty"] == 12
 
 
 async def test_the_same_pair_forever_is_kept_once() -> None:
     """How many batches may bring nothing is a setting."""
     pair = json.dumps([{"llm_input": "What is a kite?", "llm_output": "A toy."}] * 3)
-    family = pairs_family(ScriptedGenerator(answers=batches_say(pair)), barren_batches=4)
+    family = pairs_family(ScriptedGenerator(answers=batches_say(pair)), give_up_after=4)
     journal = Journal()
     with pytest.raises(JobStopped, match=r"made 1 of 10 pairs; the last 4 batches .* \(12 similar\)"):
-        await live(family, request_for(family, 10, seeds=[SEED], batch_size=3), Life(journal))
+        await run_attempt(family, request_for(family, 10, seeds=[SEED], batch_size=3), Attempt(journal))
     assert len(journal.rows) == 1 and journal.figures["accepted"] == 1
     assert journal.messages[-1].startswith("Made 1 of 10 pairs in 5 batches: 1 good, 0 bad, 14 similar")
 
@@ -111,16 +111,16 @@ async def test_a_model_that_dries_up_leaves_what_it_gave() -> None:
     journal = Journal()
     with pytest.raises(JobStopped, match="made 30 of 100 inputs"):
         body = {"seeds": ["Where is my parcel?"], "run_parallel_batches": True}
-        await live(family, request_for(family, 100, **body), Life(journal))
+        await run_attempt(family, request_for(family, 100, **body), Attempt(journal))
     assert len(journal.rows) == 30
 
 
 async def test_batches_that_are_given_up_are_paid_for_all_the_same() -> None:
     """An exhausted job counts the answers of those that were under way."""
-    family, journal = pairs_family(ScriptedGenerator(answers=batches_say("[]")), barren_batches=1), Journal()
+    family, journal = pairs_family(ScriptedGenerator(answers=batches_say("[]")), give_up_after=1), Journal()
     body = {"seeds": [SEED], "run_parallel_batches": True, "exploration_mode": "CONSERVATIVE"}
     with pytest.raises(JobStopped):
-        await live(family, request_for(family, 100, **body), Life(journal))
+        await run_attempt(family, request_for(family, 100, **body), Attempt(journal))
     read = [json.loads(journal.answers[f"batch-{n}/items"])["tokens"][0] for n in range(8)]
     assert journal.figures["batches"] == 1 and journal.figures["input_tokens"] > sum(read[:2])
 
@@ -187,7 +187,7 @@ async def test_a_fault_of_a_later_batch_keeps_the_earlier_ones() -> None:
     model = ScriptedGenerator(answers=lambda prompt: next(told, fault) if "new pairs" in prompt else None)
     family, journal = pairs_family(model), Journal()
     with pytest.raises(JobStopped):
-        await live(family, request_for(family, 50, seeds=[SEED], run_parallel_batches=True), Life(journal))
+        await run_attempt(family, request_for(family, 50, seeds=[SEED], run_parallel_batches=True), Attempt(journal))
     assert len(journal.rows) == 10
 
 

@@ -8,10 +8,10 @@ import time
 from typing import Any
 
 import pytest
+from attempts import Attempt, Journal, inputs_family, pairs_family, request_for, run_attempt, run_job
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatResult
-from lives import Journal, Life, inputs_family, live, pairs_family, request_for, run_job
 from pydantic import Field
 
 from pi_integrations.engine.jobs.family import JobStopped
@@ -272,7 +272,7 @@ async def test_a_response_that_was_cut_off_is_malformed() -> None:
     """It is not what the application would say."""
     cut = AIMessage("It left our", response_metadata={"finish_reason": "length"})
     model = ScriptedGenerator(answers=lambda prompt: cut if "The tag is" not in prompt else None)
-    family = pairs_family(model, barren_batches=2)
+    family = pairs_family(model, give_up_after=2)
     with pytest.raises(JobStopped, match="10 malformed"):
         await run_job(family, 5, system_prompt="Be brief.", **PLAIN)
 
@@ -286,23 +286,23 @@ async def test_what_a_failing_batch_cost_is_in_the_figures() -> None:
     family, journal = pairs_family(model), Journal()
     request = request_for(family, 20, **PLAIN)
     with pytest.raises(JobStopped, match="no such model"):
-        await live(family, request, Life(journal))
+        await run_attempt(family, request, Attempt(journal))
     paid = [json.loads(answer)["tokens"][0] for answer in journal.answers.values()]
     assert len(paid) == 3 and journal.figures["input_tokens"] == sum(paid)
     before = journal.figures
     with pytest.raises(JobStopped, match="no such model"):
-        await live(family, request, Life(journal))
+        await run_attempt(family, request, Attempt(journal))
     assert journal.figures == before and sum(line.startswith("Made ") for line in journal.messages) == 1
 
 
 async def test_what_batches_under_way_cost_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that little is missing when a job is cancelled."""
-    monkeypatch.setattr("pi_integrations.engine.synthesis.generation._PAID_EVERY", 0.0)
+    monkeypatch.setattr("pi_integrations.engine.synthesis.generation._COST_EVERY", 0.0)
     family = inputs_family(ScriptedGenerator())
     request = request_for(family, 5, seeds=["Where is it?"], exploration_mode="CONSERVATIVE")
     for dies_at in range(1, 40):
         journal = Journal()
-        await live(family, request, Life(journal, dies_at))
+        await run_attempt(family, request, Attempt(journal, dies_at))
         if "batch-0/items" in journal.answers and not journal.rows and journal.figures["input_tokens"]:
             return
     pytest.fail("never told before the batch was dealt with")

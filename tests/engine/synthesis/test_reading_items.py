@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pi_integrations.engine.chat_models.replies import read_list
-from pi_integrations.engine.synthesis.items import Item
-from pi_integrations.engine.synthesis.parsing import may_be_item, read_item
+from pi_integrations.engine.synthesis.items import Item, may_be_item, read_item
 
 A, B = {"llm_input": "a", "llm_output": "1"}, {"llm_input": "b", "llm_output": "2"}
 
