@@ -35,25 +35,17 @@ class ParentProcess:
         threading.Thread(target=self._follow, name="pi-lifeline", daemon=True).start()
 
     def receive(self) -> Any:
-        """The parent's next message.
-
-        Raises:
-            EndOfStream: The parent asks to stop, or is gone.
-        """
+        """The parent's next message; raises EndOfStream when the parent asks to stop or is gone."""
         return receive(self._orders)
 
     def send(self, message: Any) -> None:
-        """Sends `message`.
-
-        Raises:
-            EndOfStream: The parent is gone.
-        """
+        """Sends `message`; raises EndOfStream when the parent is gone."""
         send(self._reports, encode(message))
 
     def ready(self, **details: Any) -> None:
         """Reports that the child has started; `details` are what the parent's `start` returns."""
         self.reported = True
-        self.send({"ready": details})
+        self.send(details)
 
     def failed(self, error: Exception) -> None:
         """Reports why the child cannot start."""

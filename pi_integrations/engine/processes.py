@@ -60,13 +60,7 @@ ERRORS: dict[str, type[Exception]] = {"usage": PiUsageError, "import": ImportErr
 
 
 def encode(message: Any) -> bytes:
-    """`message` as JSON text.
-
-    Raises:
-        TypeError: It holds a value that JSON has no form for.
-        ValueError: It contains itself.
-        RecursionError: It nests too deep.
-    """
+    """`message` as JSON text; raises TypeError, ValueError or RecursionError where JSON has no form for it."""
     return json.dumps(message).encode()
 
 
@@ -141,17 +135,12 @@ class ChildProcess:
                 raise ChildEnded("was stopped before it had started")
             self._process = _spawn(self._target, self._environment)
         report: dict[str, Any] = self.ask(encode(order))
-        if "ready" not in report:
+        if "failed" in report:
             raise ERRORS[report["kind"]](report["failed"])
-        ready: dict[str, Any] = report["ready"]
-        return ready
+        return report
 
     def ask(self, request: bytes) -> Any:
-        """The reply to `request`, an encoded message.
-
-        Raises:
-            ChildEnded: The child ended first.
-        """
+        """The reply to `request`, an encoded message; raises ChildEnded when the child ends first."""
         try:
             with self._writing:
                 send(self._pipe("stdin"), request)
@@ -160,11 +149,7 @@ class ChildProcess:
         return self.receive()
 
     def receive(self) -> Any:
-        """The child's next message.
-
-        Raises:
-            ChildEnded: There is none, because the child ended.
-        """
+        """The child's next message; raises ChildEnded when the child ends first."""
         try:
             with self._reading:
                 return receive(self._pipe("stdout"))

@@ -89,14 +89,13 @@ def embedded(
     values = {"timeout": timeout, "max_concurrency": max_concurrency, "retry": retry, "unscored": unscored}
     given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
     if jobs:
-        settings = _settings_with_jobs(settings, judge, generator, generator_prices, data_dir)
-        return _over_process(settings, given, limiter, cache)
-    if generator is not None or generator_prices is not None or data_dir is not None:
+        connect, client_settings = _own_process(judge, generator, generator_prices, data_dir, settings, given)
+    elif generator is not None or generator_prices is not None or data_dir is not None:
         raise PiUsageError("generator, generator_prices and data_dir are for jobs; give jobs=True with them")
-    make_app = _app_factory(judge, settings)
-    client_settings = ClientSettings(base_url=_IN_PROCESS, **given)
-    client = AsyncPiClient.over(lambda: InProcessChannel(make_app), client_settings, limiter=limiter, cache=cache)
-    return Embedded(client)
+    else:
+        connect, client_settings = _in_process(judge, settings), ClientSettings(base_url=_IN_PROCESS, **given)
+    client = AsyncPiClient.over(connect, client_settings, limiter=limiter, cache=cache)
+    return Embedded(client, in_process=not jobs)
 
 
 class Embedded:
@@ -142,7 +141,7 @@ async def _started(channel: Channel) -> None:
     await channel.start()
 
 
-def _app_factory(judge: Any, settings: EngineSettings | None) -> Callable[[], Any]:
+def _in_process(judge: Any, settings: EngineSettings | None) -> Callable[[], Channel]:
     try:
         from pi_integrations.engine.app import create_app
         from pi_integrations.engine.judges.choose import choose_judge
@@ -154,53 +153,40 @@ def _app_factory(judge: Any, settings: EngineSettings | None) -> Callable[[], An
     settings = replace(settings, judge=settings.judge if judge is None else judge, api_keys=())
     # Chosen here too, so that a wrong judge is an error of this call, not of the first request.
     choose_judge(settings.judge)
-    return lambda: create_app(settings)
+    return lambda: InProcessChannel(lambda: create_app(settings))
 
 
-def _over_process(
-    settings: EngineSettings, given: Mapping[str, Any], limiter: Limiter | None, cache: ResultCache | None
-) -> Embedded:
-    assert settings.jobs is not None
-    key = _owner_key(settings.jobs.data_dir)
-    settings = replace(settings, host="127.0.0.1", port=0, api_keys=(key,))
-    client_settings = ClientSettings(base_url=_ENGINE_PROCESS, api_key=key, **given)
-
-    def connect() -> Channel:
-        return EngineProcessChannel(settings, max_connections=client_settings.max_concurrency)
-
-    return Embedded(AsyncPiClient.over(connect, client_settings, limiter=limiter, cache=cache), in_process=False)
-
-
-def _settings_with_jobs(
-    settings: EngineSettings | None,
+def _own_process(
     judge: Any,
     generator: str | None,
     prices: Mapping[str, float] | None,
     data_dir: str | PathLike[str] | None,
-) -> EngineSettings:
-    """`settings`, else the environment's, with jobs and the other arguments; all of it can go to another process."""
+    settings: EngineSettings | None,
+    given: Mapping[str, Any],
+) -> tuple[Callable[[], Channel], ClientSettings]:
     try:
         from pi_integrations.engine.jobs.settings import JobSettings
         from pi_integrations.engine.settings import EngineSettings
     except ImportError as error:
         raise _no_engine(error) from error
     settings = settings or EngineSettings.from_env()
-    where = settings.jobs or JobSettings.from_env()
-    given = {"judge": judge, "generator": generator, "generator_prices": dict(prices) if prices else None}
-    changed = {name: value for name, value in given.items() if value is not None}
+    jobs = settings.jobs or JobSettings.from_env()
+    values = {"judge": judge, "generator": generator, "generator_prices": dict(prices) if prices else None}
+    changed = {name: value for name, value in values.items() if value is not None}
     # Absolute: an engine started later must find the jobs even if this process has changed its directory.
-    folder = (Path(data_dir) if data_dir else where.data_dir).expanduser().absolute()
-    settings = replace(settings, jobs=replace(where, data_dir=folder), **changed)
+    folder = (Path(data_dir) if data_dir else jobs.data_dir).expanduser().absolute()
+    settings = replace(settings, jobs=replace(jobs, data_dir=folder), **changed)
     _check_string("judge", settings.judge, "baseline, chat:PROVIDER:MODEL, local:PATH_OR_NAME or object:MODULE:NAME")
-    if settings.generator_embeddings is not None:
-        _check_string("generator_embeddings", settings.generator_embeddings, "object:MODULE:NAME")
-    if settings.generator is not None:
-        _check_string("generator", settings.generator, "chat:PROVIDER:MODEL or object:MODULE:NAME")
-    return settings
+    _check_string("generator_embeddings", settings.generator_embeddings, "object:MODULE:NAME")
+    _check_string("generator", settings.generator, "chat:PROVIDER:MODEL or object:MODULE:NAME")
+    key = _owner_key(folder)
+    engine = replace(settings, host="127.0.0.1", port=0, api_keys=(key,))
+    client = ClientSettings(base_url=_ENGINE_PROCESS, api_key=key, **given)
+    return lambda: EngineProcessChannel(engine, max_connections=client.max_concurrency), client
 
 
 def _check_string(name: str, value: Any, ways: str) -> None:
-    if not isinstance(value, str):
+    if not isinstance(value, str | None):
         raise PiUsageError(
             f"{name} is a {type(value).__name__}; with jobs=True the engine is a process of its own, which cannot use"
             f" objects of this one: give {ways}. object:MODULE:NAME is imported there"

@@ -50,11 +50,7 @@ class TextEncoder:
         self._control = control_token_ids(tokenizer)
 
     def ids(self, text: str) -> list[int]:
-        """The token ids of `text`, with nothing added.
-
-        Raises:
-            UnreadableText: As for `encode`.
-        """
+        """The token ids of `text`, as `encode` makes them."""
         return list(self.encode(text).ids)
 
     def encode(self, text: str) -> Encoding:

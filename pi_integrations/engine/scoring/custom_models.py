@@ -105,11 +105,7 @@ class CustomModels:
         return tuple(self._models)
 
     def check(self, model_id: str) -> None:
-        """Returns when `model_id` is registered.
-
-        Raises:
-            PiUsageError: It is not; names those that are.
-        """
+        """Raises PiUsageError, with the registered ids, when `model_id` is not one of them."""
         if model_id not in self._models:
             known = ", ".join(map(repr, self._models)) or "none"
             raise PiUsageError(f"custom_model_id {model_id!r} is not registered with this engine. Registered: {known}.")
@@ -180,11 +176,7 @@ def _fingerprint(model_id: str, model: CustomModel) -> str:
 
 
 def _class_index(model_id: str, model: CustomModel, folder: Path) -> int:
-    """Index of the logit to read.
-
-    Raises:
-        PiUsageError: The model's classes do not fit the reading; lists them.
-    """
+    """The index of the logit to read; raises PiUsageError, with the classes, where they do not fit the reading."""
     classes = _classes(folder)
     shown = ", ".join(map(repr, classes))
     if model.positive_class is None:
@@ -266,11 +258,7 @@ class _Classifier:
 
 
 def _load_classifier(folder: Path, index: int, *, device: Device) -> _Classifier:
-    """The classifier in `folder`, read at logit `index`.
-
-    Raises:
-        PiUsageError: It cannot be loaded.
-    """
+    """The classifier in `folder`, read at logit `index`; raises PiUsageError when it cannot be loaded."""
     where, tokenizer = pick_device(device), load_tokenizer(folder)
     model = load_model("sequence-classification", folder, device=where, dtype="float32")
     return _Classifier(

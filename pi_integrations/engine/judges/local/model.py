@@ -44,11 +44,7 @@ class PromptEncoder:
         self.suffix = lru_cache(_QUESTIONS_REMEMBERED)(self._suffix)
 
     def prefix(self, exchange: Exchange) -> tuple[int, ...]:
-        """The tokens up to the question.
-
-        Raises:
-            UnreadableText: The exchange cannot be turned into tokens faithfully.
-        """
+        """The tokens up to the question; raises UnreadableText."""
         return (*self._opening, *self._text.ids(exchange_block(exchange)), *self._bridge)
 
     def _suffix(self, question: str) -> tuple[int, ...]:

@@ -121,10 +121,7 @@ class _SandboxUnavailable(Exception):
 
 
 class _SandboxPool:
-    """At most `limits.workers` worker processes, started when needed and replaced when lost.
-
-    They belong to the process that made the pool.
-    """
+    """At most `limits.workers` worker processes of this process, started when needed and replaced when lost."""
 
     def __init__(self, limits: CodeLimits) -> None:
         self.owner = os.getpid()
@@ -136,11 +133,7 @@ class _SandboxPool:
         self._threads = ThreadPoolExecutor(limits.workers, thread_name_prefix="pi-code-question")
 
     async def ask(self, request: bytes) -> dict[str, Any]:
-        """A worker's reply to `request`. A call that is cancelled or late costs its worker.
-
-        Raises:
-            _SandboxUnavailable: when no worker could start or the worker was lost.
-        """
+        """A worker's reply to `request`, or _SandboxUnavailable. A call that is cancelled or late costs its worker."""
         async with self._free:
             worker = self._take()
             try:
