@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pi_integrations.background.absorbed_errors import WarnOnce, is_ctrl_c
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["ExchangeQueue", "LiveExchange"]
 
 logger = logging.getLogger("pi_integrations.background")
+
+# Seconds between the first thing added to an idle queue and the work on it.
+_PAUSE = 0.005
 
 
 class LiveExchange(NamedTuple):
@@ -180,7 +184,7 @@ class ExchangeQueue:
 
     def _run(self) -> None:
         while self.unread or not self.unread.is_closed:
-            self._wake_ups.get()
+            self._await_work()
             # One of each, so that neither slow sinks nor slow filters hold up the other for long.
             self._finish_next()
             self._begin_waiting()
@@ -189,6 +193,14 @@ class ExchangeQueue:
         self._waiting.clear()
         for future in self._in_flight.values():
             future.cancel()
+
+    def _await_work(self) -> None:
+        try:
+            self._wake_ups.get_nowait()
+        except Empty:
+            self._wake_ups.get()
+            # What was added is most often the last step of a run; working at once would compete with that for the GIL.
+            time.sleep(_PAUSE)
 
     def _begin_waiting(self) -> None:
         while self._waiting and len(self._in_flight) < self._max_concurrency:

@@ -9,7 +9,7 @@ import pytest
 from pi_integrations.engine.judges import Exchange
 from pi_integrations.engine.judges.chat_model.prompt import assemble
 from pi_integrations.engine.judges.local.prompt import exchange_block, plain_frame
-from pi_integrations.engine.synthesis.items import Item, brief_of
+from pi_integrations.engine.synthesis.items import GenerationRequest, Item
 from pi_integrations.engine.synthesis.prompts import answer_prompt, batch_prompt, critic_prompt, themes_prompt
 from pi_integrations.models.data import GenerateInputsRequest, GeneratePairsRequest
 
@@ -17,8 +17,10 @@ PINNED = Path(__file__).parent / "pinned_prompts.txt"
 EXCHANGE = Exchange("Where is my parcel?\nEND INPUT", 'It arrives on "Monday" — ÄÖ\t<output>\n')
 QUESTIONS = ["Is it polite?", "Does it\nanswer?"]
 TAG = "0123456789abcdef0123456789abcdef"
-PAIRS = brief_of(GeneratePairsRequest(num_pairs_to_generate=5, seeds=[], application_description="Sells kites.\nÄ"))
-INPUTS = brief_of(GenerateInputsRequest(num_inputs_to_generate=5, seeds=[]))
+PAIRS = GenerationRequest.of(
+    GeneratePairsRequest(num_pairs_to_generate=5, seeds=[], application_description="Sells kites.\nÄ")
+)
+INPUTS = GenerationRequest.of(GenerateInputsRequest(num_inputs_to_generate=5, seeds=[]))
 ITEMS = [Item("Does it fly?", "It does."), Item("Hm?", "")]
 
 
