@@ -20,7 +20,7 @@ from pi_integrations.background.process import LazyThread
 from pi_integrations.background.queued_sink import SinkGroup
 from pi_integrations.background.sinks import BackgroundScore
 from pi_integrations.client.loop_thread import loop_thread
-from pi_integrations.telemetry.switches import TracingSwitches
+from pi_integrations.telemetry import TracingSwitches
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext

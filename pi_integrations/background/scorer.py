@@ -19,8 +19,7 @@ from pi_integrations.client.loop_thread import NotCopied, abandon, loop_thread
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import AggregationMethod, SpecLike
 from pi_integrations.models.wire import UnscoredPolicy
-from pi_integrations.telemetry import current_span_context, linked_to
-from pi_integrations.telemetry.switches import switched, tracing_switches
+from pi_integrations.telemetry import current_span_context, linked_to, switched, tracing_switches
 
 __all__ = ["BackgroundScorer"]
 

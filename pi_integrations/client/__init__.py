@@ -5,8 +5,7 @@ from pi_integrations.client.data import Data, GenerateInputResponsePairs, Genera
 from pi_integrations.client.followed_lines import JobSnapshot
 from pi_integrations.client.job_streams import JobStream
 from pi_integrations.client.jobs import Job, JobResource
-from pi_integrations.client.limiter import ConcurrencyLimiter, Limiter
-from pi_integrations.client.retry import RetryPolicy
+from pi_integrations.client.pacing import ConcurrencyLimiter, Limiter, RetryPolicy
 from pi_integrations.client.score_many import Progress, Scored
 from pi_integrations.client.scoring_system import MemoryResultCache, ResultCache, ScoringSystem, SpecScorer
 from pi_integrations.client.settings import ClientSettings

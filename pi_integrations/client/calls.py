@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from pi_integrations.client.connections import Connections, OpenStream
-from pi_integrations.client.limiter import Limiter
+from pi_integrations.client.pacing import Limiter
 from pi_integrations.client.settings import ClientSettings
 from pi_integrations.client.status_errors import status_error
 from pi_integrations.client.transport import Answer, ByteStream, Channel

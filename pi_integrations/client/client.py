@@ -17,9 +17,8 @@ from pi_integrations.client.calls import Calls
 from pi_integrations.client.connections import Connections
 from pi_integrations.client.data import Data, job_resources
 from pi_integrations.client.jobs import JobResource
-from pi_integrations.client.limiter import ConcurrencyLimiter, Limiter
 from pi_integrations.client.loop_thread import NotCopied, loop_thread
-from pi_integrations.client.retry import RetryPolicy
+from pi_integrations.client.pacing import ConcurrencyLimiter, Limiter, RetryPolicy
 from pi_integrations.client.scoring_system import PostsScores, ResultCache, ScoringSystem
 from pi_integrations.client.settings import ClientSettings
 from pi_integrations.client.sync_resources import SyncData, SyncJobResource, SyncScoringSystem, sync_job_resources

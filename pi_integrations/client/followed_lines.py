@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from pi_integrations.client.calls import Calls, JsonReader, Outgoing
 from pi_integrations.client.connections import OpenStream
-from pi_integrations.client.retry import RetryPolicy
+from pi_integrations.client.pacing import RetryPolicy
 from pi_integrations.errors import PiConnectionError, PiResponseError
 from pi_integrations.models import JobState
 from pi_integrations.models.wire import STREAM_START_HEADER

@@ -11,7 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from pydantic import SecretStr
 
-from pi_integrations.client.retry import RetryPolicy
+from pi_integrations.client.pacing import RetryPolicy
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models.wire import HOSTED_BASE_URL, UnscoredPolicy, checked_policy
 

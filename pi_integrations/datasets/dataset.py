@@ -12,8 +12,7 @@ from pi_integrations.client import AsyncPiClient, Job, PiClient, SyncJob
 from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.sync_resources import WaitedStream
 from pi_integrations.datasets import exports
-from pi_integrations.datasets.rows import DatasetCounts, DatasetRow, RowFilter
-from pi_integrations.datasets.source import JobSource, Kind
+from pi_integrations.datasets.rows import DatasetCounts, DatasetRow, JobSource, Kind, RowFilter
 from pi_integrations.errors import PiJobFailed
 from pi_integrations.models import JobState, SpecLike
 

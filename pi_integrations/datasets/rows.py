@@ -1,18 +1,93 @@
-"""One row of a dataset, and the filter that scores rows and leaves out the weak ones."""
+"""Rows of a dataset, and the job they come from: an existing one, or one that is started when first needed."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
-from pi_integrations.datasets.source import JobSource
+from pi_integrations.client import AnyClient, AsyncPiClient, Job, PiClient, SyncJob
+from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import InputResponsePair, ScoreResult, SpecLike, parse_spec
 
-__all__ = ["DatasetCounts", "DatasetRow", "RowFilter"]
+__all__ = ["DatasetCounts", "DatasetRow", "JobSource", "Kind", "RowFilter"]
+
+Kind = Literal["pairs", "inputs"]
+AnyJob = Job[Any, Any]
+
+
+class JobSource:
+    """One job: a handle, an id, or one that is started at the first call of `job`, and only once.
+
+    Args:
+        job: A `Job` or a `SyncJob`.
+        job_id: Id of an existing job, in place of `job`.
+        start: In place of both, the arguments of `start_job` for a new job, such as
+            `{"num_pairs_to_generate": 50, "seeds": []}`.
+        kind: `pairs` or `inputs`: the items of the job that `job_id` or `start` names.
+        client: Reaches the service; default: an `AsyncPiClient` for the endpoint in the environment.
+
+    Raises:
+        PiUsageError: unless exactly one of `job`, `job_id` and `start` is given.
+    """
+
+    def __init__(
+        self,
+        job: Job[Any, Any] | SyncJob[Any, Any] | None = None,
+        *,
+        job_id: str | None = None,
+        start: Mapping[str, Any] | None = None,
+        kind: Kind = "pairs",
+        client: AsyncPiClient | PiClient | None = None,
+    ) -> None:
+        if sum(given is not None for given in (job, job_id, start)) != 1:
+            raise PiUsageError("give one of job (a handle), job_id (of an existing job) and start (to start one)")
+        if kind not in ("pairs", "inputs"):
+            raise PiUsageError(f"kind is {kind!r}; give pairs or inputs")
+        if job is not None and not isinstance(job, Job | SyncJob):
+            raise PiUsageError(f"job is a {type(job).__name__}; give what start_job or job(job_id) returned")
+        self._client = AnyClient(client)
+        self._kind = kind
+        self._start = dict(start) if start is not None else None
+        self._job: AnyJob | None = job.asynchronous if isinstance(job, SyncJob) else job
+        if job_id is not None:
+            self._job = self._family.job(job_id)
+        self._starting: asyncio.Task[AnyJob] | None = None
+
+    @property
+    def client(self) -> AsyncPiClient:
+        """The client; by default one for the endpoint in the environment."""
+        return self._client.asynchronous
+
+    @property
+    def job_id(self) -> str | None:
+        """The job's id; None while it is not started."""
+        return self._job.job_id if self._job is not None else None
+
+    @property
+    def _family(self) -> Any:
+        return self.client.job_resources[self._kind]
+
+    async def job(self) -> AnyJob:
+        """The job, started if it is not.
+
+        Raises:
+            PiError: when it cannot be started; the next call tries again.
+        """
+        if self._job is None:
+            # On the one background loop, so that two loops or threads start one job.
+            self._job = await loop_thread().hop(self._started())
+        return self._job
+
+    async def _started(self) -> AnyJob:
+        if self._starting is None or (self._starting.done() and self._starting.exception()):
+            self._starting = asyncio.create_task(self._family.start_job(**self._start or {}))
+        return await asyncio.shield(self._starting)
+
 
 logger = logging.getLogger("pi_integrations.datasets")
 

@@ -10,7 +10,7 @@ from langchain_core.documents import Document
 
 from pi_integrations.client import AsyncPiClient, Job, PiClient, SyncJob
 from pi_integrations.datasets import DatasetRow, PiDataset
-from pi_integrations.datasets.source import Kind
+from pi_integrations.datasets.rows import Kind
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import SpecLike
 

@@ -1,15 +1,20 @@
-"""OpenTelemetry, for applications that use it: a span per score call of the client; events are in `evaluations`.
+"""Tracing, for applications that use it: a span per score call of the client, and what a caller has switched off.
 
 Spans follow the semantic conventions for generative AI and for HTTP clients. Where the application has not loaded
-OpenTelemetry, nothing is loaded and nothing is recorded.
+OpenTelemetry, nothing is loaded and nothing is recorded. Events are in `evaluations`.
+
+Work outside the caller's context, such as a request to a judge model, is no part of the caller's run: it gets neither
+its callbacks nor its parent. But a text that the caller keeps from a tracing server must not reach it through us, so
+`tracing_switches` are taken where the work is handed over and set again by `switched` where it runs.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -22,7 +27,18 @@ from pi_integrations.models import ScoreResult
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
-__all__ = ["ScoreCall", "current_span_context", "linked_to", "score_call"]
+__all__ = [
+    "ScoreCall",
+    "TracingSwitches",
+    "current_span_context",
+    "linked_to",
+    "score_call",
+    "switched",
+    "tracing_switches",
+]
+
+# `client` may hide inputs and outputs, and `project_name` is where the caller wants its traces.
+_LANGSMITH = ("enabled", "client", "project_name")
 
 _linked: ContextVar[SpanContext | None] = ContextVar("pi_integrations_linked_span", default=None)
 _trace: ModuleType | None = None
@@ -159,3 +175,40 @@ def _kind(error: BaseException) -> str:
         return str(error.status)
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+@dataclass(frozen=True, slots=True)
+class TracingSwitches:
+    """Arguments of LangSmith's `tracing_context`, and entries of OpenTelemetry's context."""
+
+    langsmith: Mapping[str, Any] = field(default_factory=dict)
+    opentelemetry: Mapping[str, Any] = field(default_factory=dict)
+
+
+def tracing_switches() -> TracingSwitches:
+    """Those that are set where this is called; of a package that nobody has imported, none can be."""
+    langsmith = opentelemetry = None
+    if (helpers := sys.modules.get("langsmith.run_helpers")) is not None:
+        settings = helpers.get_tracing_context()
+        langsmith = {name: settings[name] for name in _LANGSMITH if settings.get(name) is not None}
+    if (context := sys.modules.get("opentelemetry.context")) is not None:
+        # Instrumentations agree on keys that begin so; the API has no function that lists them.
+        opentelemetry = {key: on for key, on in context.get_current().items() if key.startswith("suppress")}
+    return TracingSwitches(langsmith or {}, opentelemetry or {})
+
+
+@contextmanager
+def switched(switches: TracingSwitches) -> Iterator[None]:
+    """Sets `switches` for the block, in addition to what is set there."""
+    with ExitStack() as stack:
+        if switches.langsmith:
+            stack.enter_context(
+                sys.modules["langsmith.run_helpers"].tracing_context(parent=False, **switches.langsmith)
+            )
+        if switches.opentelemetry:
+            api = sys.modules["opentelemetry.context"]
+            entries = api.get_current()
+            for key, value in switches.opentelemetry.items():
+                entries = api.set_value(key, value, entries)
+            stack.callback(api.detach, api.attach(entries))
+        yield

@@ -28,7 +28,7 @@ from pi_integrations.engine.chat_models.models import (
     secrets_of,
 )
 from pi_integrations.engine.chat_models.replies import refusal_of, was_cut_off
-from pi_integrations.telemetry.switches import switched, tracing_switches
+from pi_integrations.telemetry import switched, tracing_switches
 
 __all__ = ["ChatModel", "Embedder", "Form", "Reply", "Role", "Vectors", "decoded"]
 

@@ -1,28 +1,98 @@
-"""The work of a job family, and what that work may use: the interface between the job engine and what it runs.
-
-A job survives the death of its process because its work keeps two rules. Every answer of a model is requested through
-`recorded`, which stores the answer before anybody sees it and never requests it again. Everything the job has made
-of those answers is handed over in `commit`, in one transaction together with the `progress` from which the next attempt
-continues. Between two commits nothing is kept but files in `artifacts`.
-
-A job at which five workers in a row died ends in ERROR, unless it got further in between: a row or an answer was kept.
-"""
+"""The work of a job family, and what that work may use: the interface between the job engine and what it runs."""
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from pi_integrations.errors import PiError
+from pi_integrations.engine.jobs.settings import JobSettings
+from pi_integrations.errors import PiError, PiUsageError
 from pi_integrations.models.families import JobFamily
 
-if TYPE_CHECKING:
-    from pi_integrations.engine.jobs.artifacts import Artifacts
+__all__ = ["Artifacts", "FamilyWork", "JobStopped", "Run"]
 
-__all__ = ["FamilyWork", "JobStopped", "Run"]
+logger = logging.getLogger(__name__)
+
+
+class Artifacts:
+    """The files of one job, below `artifacts` in the engine's data directory.
+
+    An attempt that lost its job may still write here while the next one works: write to a name of the attempt's own and
+    rename the file when it is complete. All methods use the disk; call them from a thread where there are many files.
+
+    Args:
+        settings: Where the data directory is, and how much may be kept there.
+        job_id: Names the folder.
+    """
+
+    def __init__(self, settings: JobSettings, job_id: str) -> None:
+        self._settings = settings
+        # The operator may have put the folder of all jobs on another disk, by a link.
+        self._all = (settings.data_dir / "artifacts").resolve()
+        self._folder = self._all / job_id
+
+    def path(self, name: str) -> Path:
+        """The path of a file or folder of this job, such as `checkpoints/step-10`; its parent folders exist then.
+
+        Raises:
+            PiUsageError: when the name is empty, absolute, or leads out of the job's folder, by `..` or by a link.
+        """
+        try:
+            path = (self._folder / name).resolve()
+        except (OSError, RuntimeError, ValueError):
+            path = self._folder
+        if self._folder not in path.parents:
+            raise PiUsageError(f"artifact {name!r} is not below the job's folder; give a relative name without '..'")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path
+
+    def size(self) -> int:
+        """Bytes that the job's files take; links are not followed."""
+        return _size(self._folder)
+
+    def check_room(self, more: int) -> None:
+        """Raises JobStopped when `more` bytes are more than one job, or all jobs together, may still keep here."""
+        limit, total = self._settings.max_artifact_bytes, self._settings.max_total_artifact_bytes
+        if (wanted := self.size() + more) > limit:
+            raise _no_room("the files of this job", wanted, limit, "max_artifact_bytes")
+        if (wanted := _size(self._all) + more) > total:
+            raise _no_room(
+                "the files of all jobs", wanted, total, "max_total_artifact_bytes, or lower the retention of old jobs"
+            )
+
+    def remove(self) -> None:
+        """Removes the job's files, if there are any; what cannot be removed is logged."""
+        try:
+            shutil.rmtree(self._folder)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            logger.warning("the files at %s could not be removed: %s; remove them by hand", self._folder, error)
+
+
+def _size(folder: Path) -> int:
+    size = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                size += (Path(parent) / name).lstat().st_size
+            except FileNotFoundError:
+                continue
+    return size
+
+
+def _no_room(whose: str, wanted: int, limit: int, remedy: str) -> JobStopped:
+    return JobStopped(
+        f"{whose} would take {wanted:,} bytes, and {limit:,} are allowed. The engine's operator can raise {remedy}"
+    )
+
 
 R = TypeVar("R", bound=BaseModel)
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from pi_integrations.engine.jobs.artifacts import Artifacts
 from pi_integrations.engine.jobs.database import FOREVER, Database
-from pi_integrations.engine.jobs.family import FamilyWork, JobStopped
+from pi_integrations.engine.jobs.family import Artifacts, FamilyWork, JobStopped
 from pi_integrations.engine.jobs.settings import JobSettings
 from pi_integrations.engine.jobs.store import AttemptOver, Commit, JobStore
 from pi_integrations.engine.jobs.tables import JobRecord, dumps

@@ -18,9 +18,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from pi_integrations.engine.jobs.artifacts import Artifacts
 from pi_integrations.engine.jobs.database import Database
 from pi_integrations.engine.jobs.dbos_queue import DbosQueue, QueueAway, WorkflowState, workflow_id
+from pi_integrations.engine.jobs.family import Artifacts
 from pi_integrations.engine.jobs.heartbeat import Heartbeat, end_task
 from pi_integrations.engine.jobs.runner import Runner
 from pi_integrations.engine.jobs.settings import JobSettings

@@ -11,8 +11,8 @@ import pytest
 from tiny_jobs import CountRequest, eventually, settings_at
 
 from pi_integrations.engine.jobs import FamilyWork, JobSettings, JobStopped, Run
-from pi_integrations.engine.jobs.artifacts import Artifacts
 from pi_integrations.engine.jobs.engine import JobEngine
+from pi_integrations.engine.jobs.family import Artifacts
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import JobState, JobStatus
 from pi_integrations.models.families import JobFamily

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pi_integrations.engine.synthesis.samples import Diversity, distinct_2, mean_pairwise_similarity
+from pi_integrations.engine.synthesis.accepted_items import Diversity, distinct_2, mean_pairwise_similarity
 from pi_integrations.engine.synthesis.shingles import words
 
 few_words = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=9).map(" ".join)

@@ -290,7 +290,7 @@ def test_a_threshold_outside_the_unit_interval_is_refused(threshold: float) -> N
 
 ANSWERS = """
 import json, random
-from pi_integrations.engine.synthesis.samples import Diversity
+from pi_integrations.engine.synthesis.accepted_items import Diversity
 from pi_integrations.engine.synthesis.near_duplicates import NearDuplicates
 rng = random.Random(7)
 rows = [" ".join(rng.choices("red green blue white black 红 绿 蓝".split(), k=4)) for _ in range(400)]

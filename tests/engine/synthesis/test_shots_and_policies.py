@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pi_integrations.engine.synthesis.accepted_items import ShotPool
 from pi_integrations.engine.synthesis.items import POLICIES, Item, Policy
-from pi_integrations.engine.synthesis.samples import ShotPool
 from pi_integrations.models.data import ExplorationMode
 
 CONSERVATIVE, ADVENTUROUS = POLICIES[ExplorationMode.CONSERVATIVE], POLICIES[ExplorationMode.ADVENTUROUS]
