@@ -104,6 +104,8 @@ def _is_short(item: Item) -> bool:
 
 
 class _Maker:
+    """Makes one batch; the answers of its calls are recorded under keys that begin with the batch's number."""
+
     def __init__(self, batch: Batch, request: GenerationRequest, calls: Calls, spending: Spending) -> None:
         self._batch = batch
         self._request = request
@@ -174,7 +176,7 @@ class _Maker:
             return failure
 
     async def _judge(self, items: _Numbered, key: str) -> None:
-        """Sorts the items by their verdicts; those that are too long to be judged together, in two halves."""
+        """Sorts the items by their verdicts; items too long to be judged together are judged in two halves."""
         try:
             verdicts = await self._verdicts(items, key)
         except TooLong as failure:

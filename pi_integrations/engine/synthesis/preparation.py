@@ -65,7 +65,7 @@ async def _invent_seeds(
             prepared.seeds = list(items.values())
             prepared.messages.append(f"Invented {len(prepared.seeds)} seeds")
             return
-    prepared.messages.append(f"Invented no seeds: {_TRIES} answers of the generator held none; going on without")
+    prepared.messages.append(f"Invented no seeds: {_TRIES} answers of the generator held none; continuing without")
 
 
 async def _invent_themes(
@@ -83,7 +83,7 @@ async def _invent_themes(
     if prepared.themes:
         prepared.messages.append(f"Invented {len(prepared.themes)} themes: {'; '.join(prepared.themes)}")
     else:
-        prepared.messages.append("Invented no themes: the generator's answer held none; going on without")
+        prepared.messages.append("Invented no themes: the generator's answer held none; continuing without")
 
 
 def _themes_in(value: Any) -> list[str]:

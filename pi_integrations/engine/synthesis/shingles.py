@@ -122,9 +122,8 @@ def _long_runs(codes: _Codes, syllabic: npt.NDArray[np.bool_]) -> _Codes:
     for start in range(_LONG_RUN if count else 0):
         packed = packed * np.uint64(0x9E3779B97F4A7C15) + codes[start : start + count]
     mixed = _mixed(packed)
-    chosen: _Codes = mixed[
-        (mixed % np.uint64(_ONE_LONG_RUN_IN) == 0) & ~syllabic[:count] & ~syllabic[len(codes) - count :]
-    ]
+    letters = ~(syllabic[:count] | syllabic[len(codes) - count :])
+    chosen: _Codes = mixed[(mixed % np.uint64(_ONE_LONG_RUN_IN) == 0) & letters]
     return chosen
 
 

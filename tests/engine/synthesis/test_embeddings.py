@@ -67,7 +67,7 @@ async def test_the_same_in_other_words_is_similar() -> None:
     assert [row for row in without.rows if row in SAME] == SAME
 
 
-async def test_embeddings_survive_a_death_and_are_not_asked_for_again() -> None:
+async def test_embeddings_survive_a_kill_and_are_not_requested_again() -> None:
     """They are on record."""
     calm = await made({"embeddings": Meanings(), "cosine": 0.999999}, [None])
     for at in range(1, 40):

@@ -48,7 +48,7 @@ async def stopped(model: ScriptedGenerator, count: int = 10, given: dict[str, An
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "said"),
     [
         ("I would rather chat about the weather.", "20 unreadable answers"),
         ("[]", "20 empty answers"),
@@ -59,13 +59,13 @@ async def stopped(model: ScriptedGenerator, count: int = 10, given: dict[str, An
     ],
     ids=["prose", "empty", "same", "half", "refused", "bad request"],
 )
-async def test_a_model_with_nothing_to_give_ends_the_job_with_the_reason(answer: Any, told: str) -> None:
+async def test_a_model_with_nothing_to_give_ends_the_job_with_the_reason(answer: Any, said: str) -> None:
     """After 20 batches in a row that brought nothing; at once where asking again is useless."""
     model = ScriptedGenerator(answers=batches_say(answer))
     reason = await stopped(model)
-    if told:
+    if said:
         assert (
-            f"made 0 of 10 pairs; the last 20 batches brought nothing new ({told})" in reason and "To go on" in reason
+            f"made 0 of 10 pairs; the last 20 batches brought nothing new ({said})" in reason and "To go on" in reason
         )
         assert sum("new pairs" in prompt for prompt in model.asked) == 20
     else:
@@ -85,7 +85,7 @@ async def test_a_refused_prompt_is_one_batch_lost() -> None:
 
 
 async def test_give_up_after_count_in_a_row_only() -> None:
-    """A model that gives little but goes on giving is not exhausted."""
+    """A model that gives little but keeps giving is not exhausted."""
     told = itertools.cycle(["[]", "[]", "[]", None])
     model = ScriptedGenerator(answers=lambda prompt: next(told) if "new pairs" in prompt else None)
     result, _ = await run_job(pairs_family(model, give_up_after=4), 4, seeds=[SEED], batch_size=1)
@@ -125,7 +125,7 @@ async def test_batches_that_are_given_up_are_paid_for_all_the_same() -> None:
     assert journal.figures["batches"] == 1 and journal.figures["input_tokens"] > sum(read[:2])
 
 
-async def test_rate_limits_are_waited_out_and_told_once() -> None:
+async def test_rate_limits_are_waited_out_and_reported_once() -> None:
     """A storm does not end a job; its owner reads one line about it."""
     storm = ProviderError("Rate limit reached for sk-abcdefgh12345678", 429)
     model = ScriptedGenerator(answers=first(12, storm))
