@@ -26,8 +26,8 @@ from _tables import print_table
 from pi_integrations.engine.jobs.engine import JobEngine
 from pi_integrations.engine.jobs.family import FamilyWork, Run
 from pi_integrations.engine.jobs.settings import JobSettings
+from pi_integrations.engine.synthesis.accepted_items import Kept
 from pi_integrations.engine.synthesis.families import synthesis_families
-from pi_integrations.engine.synthesis.kept import Kept
 from pi_integrations.engine.synthesis.scripted_generator import ScriptedGenerator
 
 SPENT: Counter[str] = Counter()

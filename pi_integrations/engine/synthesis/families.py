@@ -11,11 +11,11 @@ from langchain_core.language_models import BaseChatModel
 from pi_integrations.engine.chat_models.prices import checked_prices
 from pi_integrations.engine.jobs.family import FamilyWork, JobStopped, Run
 from pi_integrations.engine.scoring.service import ScoreService
+from pi_integrations.engine.synthesis.accepted_items import Kept, Likeness
 from pi_integrations.engine.synthesis.asking import Generator
 from pi_integrations.engine.synthesis.embedding import Embedder
 from pi_integrations.engine.synthesis.generation import Generation, Tools
 from pi_integrations.engine.synthesis.items import brief_of
-from pi_integrations.engine.synthesis.kept import Kept, Likeness
 from pi_integrations.engine.synthesis.patience import Patience
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models.data import GenerateInputsRequest, GeneratePairsRequest

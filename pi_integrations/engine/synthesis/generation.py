@@ -10,15 +10,15 @@ from typing import Any
 from pi_integrations.engine.chat_models.prices import Prices
 from pi_integrations.engine.jobs.family import JobStopped, Run
 from pi_integrations.engine.scoring.service import ScoreService
+from pi_integrations.engine.synthesis.accepted_items import Kept, Likeness
 from pi_integrations.engine.synthesis.asking import Generator
 from pi_integrations.engine.synthesis.calls import Calls
 from pi_integrations.engine.synthesis.embedding import Embedder, Vectors
 from pi_integrations.engine.synthesis.items import Brief, well_formed
-from pi_integrations.engine.synthesis.kept import Kept, Likeness
 from pi_integrations.engine.synthesis.ledger import Bill, CeilingReached, Ledger
 from pi_integrations.engine.synthesis.patience import Patience
+from pi_integrations.engine.synthesis.preparation import Grounds, prepare
 from pi_integrations.engine.synthesis.state import State
-from pi_integrations.engine.synthesis.themes import Grounds, prepare
 from pi_integrations.engine.synthesis.window import Dealt, Window
 from pi_integrations.errors import PiError
 

@@ -7,14 +7,14 @@ import random
 from collections import deque
 from dataclasses import dataclass
 
-from pi_integrations.engine.synthesis.batch import Batch, Made, make
+from pi_integrations.engine.synthesis.accepted_items import Kept
+from pi_integrations.engine.synthesis.batches import Batch, Made, make
 from pi_integrations.engine.synthesis.calls import Calls
 from pi_integrations.engine.synthesis.items import Brief
-from pi_integrations.engine.synthesis.kept import Kept
 from pi_integrations.engine.synthesis.ledger import Bill, CeilingReached, Ledger
+from pi_integrations.engine.synthesis.preparation import Grounds
 from pi_integrations.engine.synthesis.prompts import batch_prompt
 from pi_integrations.engine.synthesis.state import State
-from pi_integrations.engine.synthesis.themes import Grounds
 
 __all__ = ["Dealt", "Window"]
 

@@ -6,8 +6,8 @@ import json
 import math
 
 import pytest
+from attempts import Journal, Life, inputs_family, live, request_for
 from langchain_core.embeddings import Embeddings
-from lives import Journal, Life, inputs_family, live, request_for
 
 from pi_integrations.engine.jobs.family import JobStopped
 from pi_integrations.engine.synthesis.scripted_generator import ScriptedGenerator

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lives import inputs_family, pairs_family, request_for, run_job
+from attempts import inputs_family, pairs_family, request_for, run_job
 
 from pi_integrations.engine.judges.protocol import Verdict
 from pi_integrations.engine.judges.scripted import ScriptedJudge

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from attempts import Journal, Life, inputs_family, live, pairs_family, request_for, run_job
 from langchain_core.messages import AIMessage
-from lives import Journal, Life, inputs_family, live, pairs_family, request_for, run_job
 from pydantic import SecretStr
 
 from pi_integrations.engine.jobs.family import JobStopped

@@ -9,10 +9,10 @@ import time
 from typing import Any
 
 import pytest
+from attempts import Journal, Life, inputs_family, live, pairs_family, request_for, run_job
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatResult
-from lives import Journal, Life, inputs_family, live, pairs_family, request_for, run_job
 from pydantic import Field
 
 from pi_integrations.engine.jobs.family import JobStopped

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lives import Journal, Life, live, pairs_family, request_for
+from attempts import Journal, Life, live, pairs_family, request_for
 
 from pi_integrations.engine.synthesis.scripted_generator import ScriptedGenerator
 

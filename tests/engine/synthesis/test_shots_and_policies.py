@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pi_integrations.engine.synthesis.items import Item
 from pi_integrations.engine.synthesis.policies import POLICIES, Policy
-from pi_integrations.engine.synthesis.shots import ShotPool
+from pi_integrations.engine.synthesis.samples import ShotPool
 from pi_integrations.models.data import ExplorationMode
 
 CONSERVATIVE, ADVENTUROUS = POLICIES[ExplorationMode.CONSERVATIVE], POLICIES[ExplorationMode.ADVENTUROUS]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lives import inputs_family, run_job
+from attempts import inputs_family, run_job
 
 from pi_integrations.engine.synthesis.scripted_generator import ScriptedGenerator
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pi_integrations.engine.synthesis.accepted_items import Kept
 from pi_integrations.engine.synthesis.calls import Answer, Calls, TooLong, side_by_side
 from pi_integrations.engine.synthesis.critic import Verdict, judge
 from pi_integrations.engine.synthesis.embedding import Vectors
 from pi_integrations.engine.synthesis.items import Brief, Item
-from pi_integrations.engine.synthesis.kept import Kept
 from pi_integrations.engine.synthesis.ledger import Bill, CeilingReached
 from pi_integrations.engine.synthesis.parsing import read_item, read_list
 from pi_integrations.engine.synthesis.prompts import answer_prompt, batch_prompt

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pi_integrations.engine.synthesis.batch import read_answer
+from pi_integrations.engine.synthesis.batches import read_answer
 from pi_integrations.engine.synthesis.calls import Calls
 from pi_integrations.engine.synthesis.embedding import Vectors
 from pi_integrations.engine.synthesis.items import Brief, Item

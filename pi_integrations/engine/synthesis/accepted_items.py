@@ -16,7 +16,7 @@ from pi_integrations.engine.synthesis.embedding_duplicates import EmbeddingDupli
 from pi_integrations.engine.synthesis.items import Item
 from pi_integrations.engine.synthesis.near_duplicates import NearDuplicates
 from pi_integrations.engine.synthesis.policies import Policy
-from pi_integrations.engine.synthesis.shots import ShotPool
+from pi_integrations.engine.synthesis.samples import ShotPool
 
 __all__ = ["Kept", "Likeness"]
 
