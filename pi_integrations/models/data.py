@@ -163,8 +163,6 @@ class GenerationFigures(BaseModel):
     distinct_2: float | None = None
     """Distinct word pairs among all word pairs of the items kept, 0 to 1; higher is more diverse. Over a sample: see
     `computed_on`."""
-    self_bleu: float | None = None
-    """Mean BLEU of an item against the others, 0 to 1; lower is more diverse. Over a sample: see `computed_on`."""
     mean_pairwise_similarity: float | None = None
     """Mean Jaccard similarity of pairs of items, 0 to 1; lower is more diverse. Over a sample: see `computed_on`."""
     computed_on: dict[str, Any] | None = None

@@ -89,7 +89,6 @@ def figures_lines(status: JobStatus) -> list[str]:
     counts = f"{figures.accepted} accepted, {figures.bad} bad, {figures.similar} similar, {figures.malformed} malformed"
     diversity = {
         "distinct-2": figures.distinct_2,
-        "self-BLEU": figures.self_bleu,
         "mean pairwise similarity": figures.mean_pairwise_similarity,
     }
     return [counts, *_line(diversity, "{:.3f}"), *_line(_spent(figures), "{}")]

@@ -12,7 +12,6 @@ const SHOWN_FIGURES = {
   output_tokens: "tokens written",
   cost_usd: "cost, US$",
   distinct_2: "distinct-2",
-  self_bleu: "self-BLEU",
   mean_pairwise_similarity: "mean similarity",
 };
 

@@ -1,4 +1,4 @@
-"""The items a job has kept: what is like them, which of them are examples, how diverse they are."""
+"""The items a job has accepted: which new ones repeat them, which are examples, how diverse they are."""
 
 from __future__ import annotations
 
@@ -6,140 +6,116 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any, TypeVar
 
-from pi_integrations.engine.synthesis.diversity import Diversity
 from pi_integrations.engine.synthesis.embedding import Vectors
-from pi_integrations.engine.synthesis.embedding_duplicates import EmbeddingDuplicates
-from pi_integrations.engine.synthesis.items import Item
-from pi_integrations.engine.synthesis.near_duplicates import NearDuplicates
-from pi_integrations.engine.synthesis.policies import Policy
-from pi_integrations.engine.synthesis.samples import ShotPool
+from pi_integrations.engine.synthesis.items import Item, Policy
+from pi_integrations.engine.synthesis.near_duplicates import EmbeddingDuplicates, NearDuplicates
+from pi_integrations.engine.synthesis.samples import Diversity, ShotPool
 
-__all__ = ["Kept", "Likeness"]
+__all__ = ["AcceptedItems"]
 
 T = TypeVar("T")
+# Characters of an item; a few longer ones as examples would fill a prompt.
 _LONGEST_SHOT = 8_000
 # Not the loop's own threads: what holds those up would hold up every job.
-_THREADS = ThreadPoolExecutor(2, thread_name_prefix="pi-kept")
+_THREADS = ThreadPoolExecutor(2, thread_name_prefix="pi-accepted")
 
 
-@dataclass(frozen=True, slots=True)
-class Likeness:
-    """From where on one input is a near-duplicate of an earlier one.
-
-    Attributes:
-        similarity: Of their wording: Jaccard similarity of shingles, .1 to 1.
-        cosine: Of their embeddings, above 0 and up to 1.
-    """
-
-    similarity: float
-    cosine: float
-
-
-class Kept:
-    """Seeds and kept items of one job. What compares many texts runs in a thread, one call after the other.
+class AcceptedItems:
+    """Seeds and accepted items of one job. What compares many texts runs in a thread, one call after the other.
 
     Args:
-        seeds: What items must not repeat either.
-        likeness: What counts as a repetition.
-        vectors: Embeddings of the seeds' inputs; none where the engine has no embeddings model.
+        similarity: Jaccard similarity of two inputs' wording, in (0, 1], from which the later is a repetition.
+        cosine: Cosine of two inputs' embeddings, in (0, 1], from which the later is a repetition.
 
     Raises:
-        PiUsageError: when a number of `likeness` is out of its range.
+        PiUsageError: when one of them is out of its range.
     """
 
-    def __init__(self, seeds: Sequence[Item], likeness: Likeness, vectors: Vectors) -> None:
-        self._likeness = likeness
-        self._worded = NearDuplicates(likeness.similarity)
-        self._meant = EmbeddingDuplicates(self._vectors_of, likeness.cosine)
-        self._vectors: Vectors = {}
-        self._shots = ShotPool(seeds)
+    def __init__(self, similarity: float, cosine: float) -> None:
+        self._similarity = similarity
+        self._wordings = NearDuplicates(similarity)
+        self._meanings = EmbeddingDuplicates(cosine)
+        self._shots = ShotPool()
         self._diversity = Diversity()
         self._lock = Lock()
-        self._index([seed.llm_input for seed in seeds], vectors)
 
-    @classmethod
-    async def begun(cls, seeds: Sequence[Item], likeness: Likeness, vectors: Vectors) -> Kept:
-        """One with these arguments, made in a thread: there may be many seeds."""
-        return await asyncio.get_running_loop().run_in_executor(_THREADS, cls, seeds, likeness, vectors)
+    async def add_seeds(self, seeds: Sequence[Item], vectors: Vectors) -> None:
+        """Adds the seeds, which come first; `vectors` are their inputs' embeddings, where the engine has a model."""
 
-    async def take_in(self, rows: Sequence[Any], vectors: Vectors) -> None:
-        """Takes in what earlier lives of the job kept."""
-        await self._threaded(lambda: self._take_in([Item.of_row(row) for row in rows], vectors))
+        def work() -> None:
+            self._shots = ShotPool(seeds)
+            self._index([seed.llm_input for seed in seeds], vectors)
 
-    def _take_in(self, items: Sequence[Item], vectors: Vectors) -> None:
-        self._index([item.llm_input for item in items], vectors)
-        for item in items:
-            self._remember(item)
+        await self._threaded(work)
 
-    def _index(self, texts: Sequence[str], vectors: Vectors) -> None:
-        self._worded.extend(texts)
-        self._vectors = vectors
-        self._meant.extend(text for text in texts if text in vectors)
+    async def restore(self, rows: Sequence[Any], vectors: Vectors) -> None:
+        """Adds the rows that earlier attempts at the job committed."""
+
+        def work() -> None:
+            for row in rows:
+                self._add(Item.of_row(row), vectors)
+
+        await self._threaded(work)
 
     async def repeated(self, items: Sequence[Item]) -> list[bool]:
-        """Whether each is worded like something kept before, or like one of `items` before it."""
-        return await self._threaded(lambda: self._repeated(items))
+        """Whether each is worded like something added before, or like one of `items` before it."""
+        return await self._threaded(lambda: self._repeated([item.llm_input for item in items]))
 
-    def _repeated(self, items: Sequence[Item]) -> list[bool]:
-        batch, repeated = NearDuplicates(self._likeness.similarity), []
-        for text in (item.llm_input for item in items):
-            known = self._worded.similar(text) is not None or batch.similar(text) is not None
+    def _repeated(self, texts: Sequence[str]) -> list[bool]:
+        batch, repeated = NearDuplicates(self._similarity), []
+        for text in texts:
+            known = self._wordings.similar(text) is not None or batch.similar(text) is not None
             if not known:
-                batch.extend([text])
+                batch.add(text)
             repeated.append(known)
         return repeated
 
-    async def keep(self, items: Sequence[Item], room: int, vectors: Vectors) -> list[bool]:
-        """Keeps the first `room` items that are like none before them; whether each was kept or, beyond `room`, was
-        not needed."""
-        return await self._threaded(lambda: self._keep(items, room, vectors))
+    async def accept(self, items: Sequence[Item], room: int, vectors: Vectors) -> list[bool]:
+        """Adds the first `room` items that repeat nothing before them; False for each repetition, else True.
 
-    def _keep(self, items: Sequence[Item], room: int, vectors: Vectors) -> list[bool]:
-        self._vectors = vectors
+        Items beyond `room` are not compared any more.
+        """
+        return await self._threaded(lambda: self._accept(items, room, vectors))
+
+    def _accept(self, items: Sequence[Item], room: int, vectors: Vectors) -> list[bool]:
         new = []
         for item in items:
-            fresh = room <= 0 or not self._is_known(item.llm_input)
+            fresh = room <= 0 or not self._is_known(item.llm_input, vectors)
             if fresh and room > 0:
                 room -= 1
-                self._index([item.llm_input], vectors)
-                self._remember(item)
+                self._add(item, vectors)
             new.append(fresh)
         return new
 
-    def _is_known(self, text: str) -> bool:
-        if self._worded.similar(text) is not None:
+    def _is_known(self, text: str, vectors: Vectors) -> bool:
+        if self._wordings.similar(text) is not None:
             return True
-        return text in self._vectors and self._meant.similar(text) is not None
+        return text in vectors and self._meanings.similar(vectors[text]) is not None
 
-    def _vectors_of(self, texts: list[str]) -> list[Sequence[float]]:
-        return [self._vectors[text] for text in texts]
-
-    def _remember(self, item: Item) -> None:
+    def _add(self, item: Item, vectors: Vectors) -> None:
+        self._index([item.llm_input], vectors)
         if item.length <= _LONGEST_SHOT:
             self._shots.add(item)
         self._diversity.add(item.llm_input)
 
+    def _index(self, texts: Sequence[str], vectors: Vectors) -> None:
+        self._wordings.extend(texts)
+        self._meanings.extend(vectors[text] for text in texts if text in vectors)
+
     def shots(self, count: int, policy: Policy, rng: random.Random) -> list[Item]:
         """Examples for a batch."""
-        return self._shots.draw(count, policy, rng)
+        return self._shots.choose(count, policy, rng)
 
     async def figures(self) -> dict[str, Any]:
-        """How diverse the kept items are, as the status tells it."""
-        figures = await self._threaded(self._diversity.figures)
-        return {
-            "distinct_2": figures.distinct_2,
-            "self_bleu": figures.self_bleu,
-            "mean_pairwise_similarity": figures.mean_pairwise_similarity,
-            "computed_on": {"items": figures.computed_on, "of": figures.texts},
-        }
+        """How diverse the accepted items are, as fields of `GenerationFigures`."""
+        return await self._threaded(self._diversity.figures)
 
     async def _threaded(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(_THREADS, self._locked, work)
+        def locked() -> T:
+            with self._lock:
+                return work()
 
-    def _locked(self, work: Callable[[], T]) -> T:
-        with self._lock:
-            return work()
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, locked)

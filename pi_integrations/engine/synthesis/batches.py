@@ -1,47 +1,52 @@
-"""One batch on its way: written, answered where there is a system prompt, judged."""
+"""One batch: its items are written, answered where there is a system prompt, and judged."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pi_integrations.engine.synthesis.accepted_items import Kept
+from pi_integrations.engine.synthesis.accepted_items import AcceptedItems
 from pi_integrations.engine.synthesis.calls import Answer, Calls, TooLong, side_by_side
-from pi_integrations.engine.synthesis.critic import Verdict, judge
 from pi_integrations.engine.synthesis.embedding import Vectors
-from pi_integrations.engine.synthesis.items import Brief, Item
+from pi_integrations.engine.synthesis.items import GenerationRequest, Item
 from pi_integrations.engine.synthesis.ledger import Bill, CeilingReached
 from pi_integrations.engine.synthesis.parsing import read_item, read_list
-from pi_integrations.engine.synthesis.prompts import answer_prompt, batch_prompt
-from pi_integrations.engine.synthesis.tally import Tally
+from pi_integrations.engine.synthesis.prompts import answer_prompt, batch_prompt, critic_prompt
+from pi_integrations.engine.synthesis.state import Tally
 
-__all__ = ["Batch", "Made", "make", "read_answer"]
-
+__all__ = ["Batch", "BatchResult", "make_batch", "read_answer"]
 
 _LONGEST_TEXT = 20_000
+_CRITIC_TEMPERATURE = 0.0
+_NUMBER = re.compile(r"\s*(?:item)?\s*([0-9]{1,6})\s*", re.IGNORECASE)
+_VERDICTS = {"true": True, "good": True, "yes": True, "false": False, "bad": False, "no": False}
+
+# The items of an answer by their place in it, from 1.
+_Numbered = dict[int, Item]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is asked for in one batch; `number` counts from 0."""
+    """What to request of the generator in one batch; `number` counts from 0."""
 
     number: int
     count: int
     shots: Sequence[Item]
     theme: str | None
     temperature: float
-    draw: str
-    """Makes the tags of its prompts: the same in every life of the job."""
+    tag_source: str
+    """Decides the tags of its prompts: the same in every attempt at the job."""
 
 
 @dataclass(slots=True)
-class Made:
-    """What came of a batch before it is compared with what was kept.
+class BatchResult:
+    """What a batch made, before it is compared with the items accepted meanwhile.
 
     Attributes:
         good: Items that the critic let pass, with their scores.
-        tally: Those that fell by the wayside.
+        tally: Counts of the others.
         halted: Whether the job may not pay for the rest of the batch, which is then given up.
         reason: Why an item has no verdict or was too long, or why the model declined, if there is such a case.
         temperature: At which its items were written, where known.
@@ -56,76 +61,41 @@ class Made:
     vectors: Vectors = field(default_factory=dict)
 
 
-async def make(batch: Batch, brief: Brief, calls: Calls, kept: Kept, bill: Bill) -> Made:
-    """Makes a batch. Which answers it asks for follows from the answers before, so that each is found on record."""
+@dataclass(frozen=True, slots=True)
+class ItemVerdict:
+    """The critic's verdict on an item.
+
+    Attributes:
+        good: Whether it may be accepted; None when there is no verdict.
+        scores: Its scores, when the job has a scoring spec.
+        reason: Why there is no verdict.
+    """
+
+    good: bool | None
+    scores: dict[str, Any] | None = None
+    reason: str | None = None
+
+
+async def make_batch(
+    batch: Batch, request: GenerationRequest, calls: Calls, accepted: AcceptedItems, bill: Bill
+) -> BatchResult:
+    """Makes a batch. Its calls follow from the answers before them, so that each answer is found on record."""
     try:
-        return await _made(batch, brief, calls, kept, bill)
+        return await _Maker(batch, request, calls, bill).make(accepted)
     except CeilingReached:
-        return Made(halted=True)
+        return BatchResult(halted=True)
 
 
-async def _made(batch: Batch, brief: Brief, calls: Calls, kept: Kept, bill: Bill) -> Made:
-    key = f"batch-{batch.number}"
-    answer = await _written(batch, brief, calls, bill, key)
-    if answer.declined:
-        return Made(tally=Tally(declined=1), reason=answer.declined, temperature=answer.temperature)
-    items, tally = read_answer(answer.text, brief)
-    made = Made(tally=tally, temperature=answer.temperature)
-    # What is like something kept will not be kept: no need to pay for its answer and its verdict.
-    repeated = await kept.repeated(list(items.values()))
-    tally.similar += sum(repeated)
-    fresh = {number: item for (number, item), known in zip(items.items(), repeated, strict=True) if not known}
-    if brief.answers:
-        fresh = await _answered(fresh, brief.answers, calls, bill, key, made)
-    await _judge(fresh, brief, calls, bill, key, batch.draw, made)
-    made.vectors = await calls.embed(f"{key}/vectors", [item.llm_input for item, _ in made.good])
-    return made
-
-
-async def _written(batch: Batch, brief: Brief, calls: Calls, bill: Bill, key: str) -> Answer:
-    """The answer that holds the items; half as many examples are shown when the prompt is too long, down to none."""
-    shots, name = batch.shots, f"{key}/items"
-    while True:
-        prompt = batch_prompt(brief, shots, batch.theme, batch.count, batch.draw)
-        try:
-            return await calls.ask(bill, name, prompt, batch.temperature)
-        except TooLong:
-            if not shots:
-                raise
-            shots = shots[: len(shots) // 2]
-            name = f"{key}/items-{len(shots)}"
-
-
-async def _judge(
-    items: dict[int, Item], brief: Brief, calls: Calls, bill: Bill, key: str, draw: str, made: Made
-) -> None:
-    """Files the items by their verdicts; when they are too long to be judged together, in two halves."""
-    try:
-        verdicts = await judge(calls, bill, brief, items, key, draw)
-    except TooLong as failure:
-        if len(items) == 1:
-            made.tally.malformed += 1
-            made.reason = str(failure).rstrip(".")
-            return
-        numbers = list(items)
-        for part, half in enumerate((numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]), start=1):
-            halved = {number: items[number] for number in half}
-            await _judge(halved, brief, calls, bill, f"{key}/part-{part}", draw, made)
-        return
-    for item, verdict in zip(items.values(), verdicts, strict=True):
-        _file(item, verdict, made)
-
-
-def read_answer(text: str, brief: Brief) -> tuple[dict[int, Item], Tally]:
-    """The items of an answer by their place in it, from 1 and at most `batch_size`, and what else there was.
+def read_answer(text: str, request: GenerationRequest) -> tuple[_Numbered, Tally]:
+    """The items of an answer by their place in it, from 1 and at most `batch_size`, and counts of the rest.
 
     Items with a text of more than 20,000 characters count as malformed.
     """
     values = read_list(text)
     if not values:
         return {}, Tally(unreadable=1) if values is None else Tally(empty=1)
-    items = {number: read_item(value, brief.form) for number, value in enumerate(values[: brief.batch_size], start=1)}
-    whole = {number: item for number, item in items.items() if item is not None and _is_short(item)}
+    items = {n: read_item(value, request.form) for n, value in enumerate(values[: request.batch_size], start=1)}
+    whole = {n: item for n, item in items.items() if item is not None and _is_short(item)}
     return whole, Tally(malformed=len(items) - len(whole))
 
 
@@ -133,40 +103,153 @@ def _is_short(item: Item) -> bool:
     return max(len(item.llm_input), len(item.llm_output or "")) <= _LONGEST_TEXT
 
 
-async def _answered(
-    items: dict[int, Item], system_prompt: str, calls: Calls, bill: Bill, key: str, made: Made
-) -> dict[int, Item]:
-    """The items with the responses of the application's system prompt, at the model's own temperature."""
-    answers = await side_by_side(
-        _response(calls, bill, f"{key}/answer-{number}", system_prompt, item) for number, item in items.items()
-    )
-    found: dict[int, Item] = {}
-    for (number, item), answer in zip(items.items(), answers, strict=True):
-        if isinstance(answer, TooLong):
-            made.tally.malformed += 1
-            made.reason = str(answer).rstrip(".")
-        elif answer.declined:
-            made.tally.declined += 1
-            made.reason = answer.declined
-        elif answer.cut or not 0 < len(answer.text.strip()) <= _LONGEST_TEXT:
-            made.tally.malformed += 1
-        else:
-            found[number] = replace(item, llm_output=answer.text.strip())
-    return found
+class _Maker:
+    """Makes one batch; the answers of its calls are recorded under keys that begin with the batch's number."""
+
+    def __init__(self, batch: Batch, request: GenerationRequest, calls: Calls, bill: Bill) -> None:
+        self._batch = batch
+        self._request = request
+        self._calls = calls
+        self._bill = bill
+        self._key = f"batch-{batch.number}"
+        self._result = BatchResult()
+
+    async def make(self, accepted: AcceptedItems) -> BatchResult:
+        result = self._result
+        answer = await self._written()
+        result.temperature = answer.temperature
+        if answer.declined:
+            self._decline(answer.declined)
+            return result
+        items, result.tally = read_answer(answer.text, self._request)
+        # A repetition would not be accepted, so its answer and its verdict are not paid for.
+        repeated = await accepted.repeated(list(items.values()))
+        result.tally.similar += sum(repeated)
+        items = {number: item for (number, item), known in zip(items.items(), repeated, strict=True) if not known}
+        if self._request.system_prompt:
+            items = await self._answered(items, self._request.system_prompt)
+        await self._judge(items, self._key)
+        result.vectors = await self._calls.embed(f"{self._key}/vectors", [item.llm_input for item, _ in result.good])
+        return result
+
+    def _decline(self, reason: str) -> None:
+        self._result.tally.declined += 1
+        self._result.reason = reason
+
+    def _reject_too_long(self, failure: TooLong) -> None:
+        self._result.tally.malformed += 1
+        self._result.reason = str(failure).rstrip(".")
+
+    async def _written(self) -> Answer:
+        """The answer that holds the items; half as many examples are shown when the prompt is too long, down to 0."""
+        batch, shots, key = self._batch, self._batch.shots, f"{self._key}/items"
+        while True:
+            prompt = batch_prompt(self._request, shots, batch.theme, batch.count, batch.tag_source)
+            try:
+                return await self._calls.ask(self._bill, key, prompt, batch.temperature)
+            except TooLong:
+                if not shots:
+                    raise
+                shots = shots[: len(shots) // 2]
+                key = f"{self._key}/items-{len(shots)}"
+
+    async def _answered(self, items: _Numbered, system_prompt: str) -> _Numbered:
+        """The items with the responses of the application's system prompt, at the model's own temperature."""
+        answers = await side_by_side(self._response(system_prompt, number, item) for number, item in items.items())
+        found: _Numbered = {}
+        for (number, item), answer in zip(items.items(), answers, strict=True):
+            if isinstance(answer, TooLong):
+                self._reject_too_long(answer)
+            elif answer.declined:
+                self._decline(answer.declined)
+            elif answer.cut or not 0 < len(answer.text.strip()) <= _LONGEST_TEXT:
+                self._result.tally.malformed += 1
+            else:
+                found[number] = replace(item, llm_output=answer.text.strip())
+        return found
+
+    async def _response(self, system_prompt: str, number: int, item: Item) -> Answer | TooLong:
+        try:
+            prompt = answer_prompt(system_prompt, item.llm_input)
+            return await self._calls.ask(self._bill, f"{self._key}/answer-{number}", prompt)
+        except TooLong as failure:
+            return failure
+
+    async def _judge(self, items: _Numbered, key: str) -> None:
+        """Sorts the items by their verdicts; items too long to be judged together are judged in two halves."""
+        try:
+            verdicts = await self._verdicts(items, key)
+        except TooLong as failure:
+            if len(items) == 1:
+                self._reject_too_long(failure)
+                return
+            numbered, half = list(items.items()), len(items) // 2
+            await self._judge(dict(numbered[:half]), f"{key}/part-1")
+            await self._judge(dict(numbered[half:]), f"{key}/part-2")
+            return
+        for item, verdict in zip(items.values(), verdicts, strict=True):
+            if verdict.good:
+                self._result.good.append((item, verdict.scores))
+            elif verdict.good is None:
+                self._result.tally.unscored += 1
+                self._result.reason = verdict.reason
+            else:
+                self._result.tally.bad += 1
+
+    async def _verdicts(self, items: _Numbered, key: str) -> list[ItemVerdict]:
+        """A verdict for each item, by the job's scoring spec or by the generator's own judgement."""
+        if not items:
+            return []
+        if self._request.scoring_spec is not None:
+            return await side_by_side(self._scored(item, f"{key}/score-{number}") for number, item in items.items())
+        # By their places, with no gaps, so that a critic that counts by itself counts the same.
+        shown = dict(enumerate(items.values(), start=1))
+        prompt = critic_prompt(self._request, shown, self._batch.tag_source)
+        answer = await self._calls.ask(self._bill, f"{key}/critic", prompt, _CRITIC_TEMPERATURE)
+        verdicts = _read_verdicts(answer.text, len(shown))
+        reason = answer.declined or "the generator's own verdict on it is missing or unreadable"
+        missing = ItemVerdict(None, reason=reason)
+        return [ItemVerdict(verdicts[number]) if number in verdicts else missing for number in shown]
+
+    async def _scored(self, item: Item, key: str) -> ItemVerdict:
+        scores = await self._calls.score(self._bill, key, self._request, item)
+        if isinstance(scores, str):
+            return ItemVerdict(None, reason=scores)
+        return ItemVerdict(scores["total_score"] >= self._request.min_score, scores=scores)
 
 
-async def _response(calls: Calls, bill: Bill, key: str, system_prompt: str, item: Item) -> Answer | TooLong:
-    try:
-        return await calls.ask(bill, key, answer_prompt(system_prompt, item.llm_input))
-    except TooLong as failure:
-        return failure
+def _read_verdicts(text: str, count: int) -> dict[int, bool]:
+    """Verdicts by the number of their item, from 1 to `count`; of two on the same item the worse."""
+    values = read_list(text, lambda value: bool(_verdicts_in(value, count)) or _verdict(value) is not None) or []
+    plain = [verdict for value in values if (verdict := _verdict(value)) is not None]
+    if len(plain) == len(values) == count:
+        return dict(enumerate(plain, start=1))
+    verdicts: dict[int, bool] = {}
+    for number, good in (found for value in values for found in _verdicts_in(value, count)):
+        verdicts[number] = good and verdicts.get(number, True)
+    if 0 not in verdicts:
+        return verdicts
+    # Numbered from 0, unless a number is too high for that: then which item is meant cannot be known.
+    return {} if max(verdicts) >= count else {number + 1: good for number, good in verdicts.items()}
 
 
-def _file(item: Item, verdict: Verdict, made: Made) -> None:
-    if verdict.good:
-        made.good.append((item, verdict.scores))
-    elif verdict.good is None:
-        made.tally.unscored += 1
-        made.reason = verdict.reason
-    else:
-        made.tally.bad += 1
+def _verdicts_in(value: Any, count: int) -> list[tuple[int, bool]]:
+    """The verdicts in an element: of the item it names, or of all `count` items as `{"1": true, "2": false}`."""
+    if not isinstance(value, dict):
+        return []
+    pairs = [(value["item"], value.get("good"))] if "item" in value else list(value.items())
+    read = [(_number(item), _verdict(good)) for item, good in pairs]
+    found = [(number, good) for number, good in read if number is not None and good is not None]
+    return found if "item" in value or len(found) == count else []
+
+
+def _number(value: Any) -> int | None:
+    if isinstance(value, str) and (named := _NUMBER.fullmatch(value)):
+        return int(named[1])
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _verdict(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return _VERDICTS.get(value.strip().casefold()) if isinstance(value, str) else None

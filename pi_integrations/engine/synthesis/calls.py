@@ -13,7 +13,8 @@ from pi_integrations.engine.jobs.family import JobStopped, Run
 from pi_integrations.engine.scoring.service import ScoreService, ScoringFailed
 from pi_integrations.engine.synthesis.asking import Generator
 from pi_integrations.engine.synthesis.embedding import Embedder, Vectors, decoded
-from pi_integrations.engine.synthesis.items import Brief, Item
+from pi_integrations.engine.synthesis.items import GenerationRequest as Brief
+from pi_integrations.engine.synthesis.items import Item
 from pi_integrations.engine.synthesis.ledger import Bill, Ledger
 from pi_integrations.engine.synthesis.patience import Patience
 from pi_integrations.engine.synthesis.prompts import Prompt

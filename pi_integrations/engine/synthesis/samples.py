@@ -1,103 +1,176 @@
-"""Which examples a batch is shown: near the seeds or far from them, and unlike each other."""
+"""Samples of a job's accepted items, in bounded memory: examples for batches, and figures of diversity."""
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 import random
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations, pairwise
+from typing import Any
 
-from pi_integrations.engine.synthesis.folding import words
-from pi_integrations.engine.synthesis.items import Item
-from pi_integrations.engine.synthesis.policies import Policy
+from pi_integrations.engine.synthesis.items import Item, Policy
+from pi_integrations.engine.synthesis.near_duplicates import Sketch, jaccard
+from pi_integrations.engine.synthesis.shingles import shingles, words
 
-__all__ = ["ShotPool"]
+__all__ = ["Diversity", "ShotPool", "distinct_2", "mean_pairwise_similarity"]
 
+# What bounds the time and memory of choosing examples in a job of 100,000 items.
 _REMEMBERED = 1000
 _COMPARED_SEEDS = 20
 _COMPARED_WORDS = 200
-_CHOICES_A_SHOT = 4
+_WORDS_WITHIN = 5000
+_CHOICES_PER_SHOT = 4
+# What bounds the time of the figures of diversity to some tenths of a second.
+_SAMPLE = 200
+_PAIRS = 1000
+_SAMPLED_CHARACTERS = 4000
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class _Kept:
+class _Accepted:
     distance: float
     number: int
     item: Item
     words: frozenset[str]
 
 
-class ShotPool:
-    """The seeds, and a random sample of at most 1,000 of the items kept so far, nearest to the seeds first.
+_Known = tuple[Item, frozenset[str]]
 
-    Answers depend on the items, their order and the generator of random numbers alone.
+
+class ShotPool:
+    """The seeds, and a random sample of at most 1,000 accepted items, nearest to the seeds first.
+
+    Its choices depend on the items, their order and the random numbers alone.
     """
 
-    def __init__(self, seeds: Sequence[Item]) -> None:
+    def __init__(self, seeds: Sequence[Item] = ()) -> None:
         self._seeds = [(seed, _words(seed)) for seed in seeds]
-        self._near: list[_Kept] = []
-        self._slots: list[_Kept] = []
+        self._near: list[_Accepted] = []
+        self._slots: list[_Accepted] = []
         self._count = 0
 
     def add(self, item: Item) -> None:
-        """Takes in a kept item."""
+        """Adds an accepted item."""
         slot = self._slot()
         self._count += 1
         if slot is None:
             return
-        said = _words(item)
-        kept = _Kept(self._distance(said), self._count, item, said)
+        known = _words(item)
+        # 1 minus the share of words in common with the seed that shares most, 0 to 1.
+        distance = min((_unlike(known, other) for _, other in self._seeds[:_COMPARED_SEEDS]), default=1.0)
+        accepted = _Accepted(distance, self._count, item, known)
         if slot == len(self._slots):
-            self._slots.append(kept)
+            self._slots.append(accepted)
         else:
             del self._near[bisect_left(self._near, self._slots[slot])]
-            self._slots[slot] = kept
-        insort(self._near, kept)
+            self._slots[slot] = accepted
+        insort(self._near, accepted)
 
     def _slot(self) -> int | None:
-        """Where the next item goes, so that each one so far is as likely to be here (Vitter 1985, algorithm R)."""
+        """The place of the next item, so that each one so far is as likely to be here (Vitter 1985, algorithm R)."""
         if self._count < _REMEMBERED:
             return self._count
         slot = random.Random(self._count).randrange(self._count + 1)
         return slot if slot < _REMEMBERED else None
 
-    def _distance(self, said: frozenset[str]) -> float:
-        """1 minus the share of words in common with the seed that shares most, 0 to 1."""
-        return min((_unlike(said, other) for _, other in self._seeds[:_COMPARED_SEEDS]), default=1.0)
-
-    def draw(self, count: int, policy: Policy, rng: random.Random) -> list[Item]:
-        """At most `count` examples: `policy.anchored` of them seeds, the rest kept items within `policy.reach`."""
-        reachable = self._near[: max(int(len(self._near) * policy.reach), min(count, len(self._near)))]
-        wanted = max(round(count * policy.anchored), count - len(reachable))
-        chosen = _diverse(self._seeds, min(wanted, count), [], rng)
-        chosen = _diverse([(kept.item, kept.words) for kept in reachable], count - len(chosen), chosen, rng)
+    def choose(self, count: int, policy: Policy, rng: random.Random) -> list[Item]:
+        """At most `count` examples: `policy.seed_share` of them seeds, the rest from the nearest accepted items."""
+        near = self._near[: max(int(len(self._near) * policy.near_share), min(count, len(self._near)))]
+        seeds = max(round(count * policy.seed_share), count - len(near))
+        chosen = _diverse(self._seeds, min(seeds, count), [], rng)
+        chosen = _diverse([(accepted.item, accepted.words) for accepted in near], count - len(chosen), chosen, rng)
         shots = [item for item, _ in chosen]
         rng.shuffle(shots)
         return shots
 
 
-_Known = tuple[Item, frozenset[str]]
-
-
 def _diverse(pool: Sequence[_Known], count: int, chosen: Sequence[_Known], rng: random.Random) -> list[_Known]:
     """`chosen` and up to `count` more from a random part of `pool`, each in turn the one least like those before."""
-    choices = rng.sample(pool, min(len(pool), max(count, 0) * _CHOICES_A_SHOT))
+    choices = rng.sample(pool, min(len(pool), max(count, 0) * _CHOICES_PER_SHOT))
     chosen = list(chosen)
-    nearest = [min((_unlike(said, other) for _, other in chosen), default=1.0) for _, said in choices]
+    nearest = [min((_unlike(known, other) for _, other in chosen), default=1.0) for _, known in choices]
     for _ in range(min(count, len(choices))):
         best = max(range(len(choices)), key=nearest.__getitem__)
         chosen.append(choices[best])
-        said = choices[best][1]
-        nearest = [min(d, _unlike(said, other)) for d, (_, other) in zip(nearest, choices, strict=True)]
+        known = choices[best][1]
+        nearest = [min(least, _unlike(known, other)) for least, (_, other) in zip(nearest, choices, strict=True)]
         nearest[best] = -1.0
     return chosen
 
 
 def _words(item: Item) -> frozenset[str]:
-    return frozenset(words(item.llm_input[:5000])[:_COMPARED_WORDS])
+    return frozenset(words(item.llm_input[:_WORDS_WITHIN])[:_COMPARED_WORDS])
 
 
 def _unlike(left: frozenset[str], right: frozenset[str]) -> float:
     shared = len(left & right)
     total = len(left) + len(right) - shared
     return 1 - shared / total if total else 0.0
+
+
+class Diversity:
+    """How different texts are from each other, by a sample of them in bounded memory.
+
+    The sample is uniform, and depends on the texts alone, not on their order or the process: of a hash of each text and
+    of how often it came before, the 200 smallest.
+
+        diversity = Diversity()
+        diversity.add("How do I reset my password?")
+        diversity.figures()["computed_on"]  # {"items": 1, "of": 1}
+    """
+
+    def __init__(self, sample: int = _SAMPLE) -> None:
+        self._size = sample
+        self._times: Counter[bytes] = Counter()
+        self._heap: list[tuple[int, str]] = []
+        self._count = 0
+
+    def add(self, text: str) -> None:
+        """Counts `text` in, and samples its first 4,000 characters or not."""
+        self._count += 1
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        self._times[digest] += 1
+        key = hashlib.blake2b(digest, digest_size=8, key=f"0:{self._times[digest]}".encode())
+        # Negative, since the heap gives up its smallest.
+        entry = (-int.from_bytes(key.digest(), "big"), text[:_SAMPLED_CHARACTERS])
+        if len(self._heap) < self._size:
+            heapq.heappush(self._heap, entry)
+        else:
+            heapq.heappushpop(self._heap, entry)
+
+    def sampled(self) -> list[str]:
+        """The beginnings of the sampled texts, in an order that does not depend on the order of adding."""
+        return [text for _, text in sorted(self._heap, reverse=True)]
+
+    def figures(self) -> dict[str, Any]:
+        """The figures by their name in `GenerationFigures`; None where undefined."""
+        texts = self.sampled()
+        return {
+            "distinct_2": distinct_2(texts) if len(texts) > 1 else None,
+            "mean_pairwise_similarity": mean_pairwise_similarity(texts),
+            "computed_on": {"items": len(texts), "of": self._count},
+        }
+
+
+def distinct_2(texts: Iterable[str]) -> float | None:
+    """Distinct pairs of neighbouring words divided by all such pairs, in (0, 1] (Li et al. 2016, §4).
+
+    None when no text has two words. In scripts without spaces between words a character counts as a word.
+    """
+    pairs = [pair for text in texts for pair in pairwise(words(text))]
+    return len(set(pairs)) / len(pairs) if pairs else None
+
+
+def mean_pairwise_similarity(texts: Iterable[str], pairs: int = _PAIRS) -> float | None:
+    """The mean Jaccard similarity of `shingles` over all pairs of texts, or over `pairs` of them drawn at random.
+
+    In [0, 1]; None for fewer than two texts.
+    """
+    compared = list(combinations([Sketch.of(shingles(text)) for text in texts], 2))
+    if len(compared) > pairs:
+        compared = random.Random(0).sample(compared, pairs)
+    return sum(jaccard(left, right) for left, right in compared) / len(compared) if compared else None

@@ -23,7 +23,7 @@ class Journal:
     messages: list[str] = field(default_factory=list)
     progress: dict[str, Any] | None = None
     calls: list[str] = field(default_factory=list)
-    """The key of every call that was begun, in all lives."""
+    """The key of every call that was begun, in all attempts."""
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -32,7 +32,7 @@ class Journal:
         return figures
 
 
-class Life:
+class Attempt:
     """A `Run` on a journal. At its `dies_at`-th await it stops for good, as a killed process does."""
 
     def __init__(self, journal: Journal, dies_at: int | None = None, job_id: str = "job-1") -> None:
@@ -98,10 +98,10 @@ def request_for(family: FamilyWork[Any], count: int, **body: Any) -> Any:
     return request
 
 
-async def live(family: FamilyWork[Any], request: Any, life: Life) -> Mapping[str, Any] | None:
-    """The result of a life; None when it died."""
-    work = asyncio.ensure_future(family.work(request, life))
-    death = asyncio.ensure_future(life.dead.wait())
+async def run_attempt(family: FamilyWork[Any], request: Any, attempt: Attempt) -> Mapping[str, Any] | None:
+    """The result of an attempt; None when it was killed."""
+    work = asyncio.ensure_future(family.work(request, attempt))
+    death = asyncio.ensure_future(attempt.dead.wait())
     try:
         await asyncio.wait({work, death}, return_when=asyncio.FIRST_COMPLETED)
         return await work if work.done() else None
@@ -112,8 +112,8 @@ async def live(family: FamilyWork[Any], request: Any, life: Life) -> Mapping[str
 
 
 async def run_job(family: FamilyWork[Any], count: int, **body: Any) -> tuple[Mapping[str, Any], Journal]:
-    """Runs a job in one life."""
+    """Runs a job in one attempt."""
     journal = Journal()
-    result = await live(family, request_for(family, count, **body), Life(journal))
+    result = await run_attempt(family, request_for(family, count, **body), Attempt(journal))
     assert result is not None
     return result, journal

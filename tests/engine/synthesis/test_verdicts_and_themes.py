@@ -20,9 +20,9 @@ TEXTS = [
 ]
 
 
-def first_answers(**told: str) -> Callable[[str], str | None]:
+def first_answers(**given: str) -> Callable[[str], str | None]:
     """The first answers on a kind of prompt; from then on the generator's own."""
-    left = dict(told)
+    left = dict(given)
 
     def said(prompt: str) -> str | None:
         kind = prompt.rpartition(" and nothing else")[0].split()[-1]
