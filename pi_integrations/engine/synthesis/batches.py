@@ -18,6 +18,7 @@ from pi_integrations.engine.synthesis.state import Tally
 
 __all__ = ["Batch", "BatchResult", "make_batch", "read_answer"]
 
+# Characters; a longer text counts as malformed (docs/synthetic-data.md).
 _LONGEST_TEXT = 20_000
 _CRITIC_TEMPERATURE = 0.0
 _NUMBER = re.compile(r"\s*(?:item)?\s*([0-9]{1,6})\s*", re.IGNORECASE)

@@ -11,6 +11,7 @@ from pi_integrations.models.specs import ScoringSpec
 
 __all__ = ["POLICIES", "GenerationRequest", "Item", "Policy", "well_formed"]
 
+# Documented as the default of `min_score` in models/data.py.
 _MIN_SCORE = 0.5
 _HIGHEST_TEMPERATURE = 1.43
 _MOST_ABOVE_FIRST = 0.43

@@ -13,6 +13,7 @@ from pi_integrations.models.data import GenerationFigures
 
 __all__ = ["State", "Tally"]
 
+# Lines of JSON in all: every poll of the status carries them.
 _METRIC_LINES = 100
 _LABELS = {
     "similar": "similar",
