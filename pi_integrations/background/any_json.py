@@ -55,8 +55,9 @@ def _copy(value: Any) -> list[Any]:
 
 
 def _key(key: Any) -> bytes:
+    # Pydantic writes a key such as 1 or None otherwise than the same value: always in quotes.
     entry = _whole({key: 0})
-    return to_json(_text(key)) if entry is None else entry[1:-3]
+    return to_json(_text(key)) if entry is None else entry[1:-3]  # the key out of {"key":0}
 
 
 def _text(value: Any) -> str:

@@ -148,6 +148,7 @@ class Tickets:
 
     def is_open(self, ticket: int) -> bool:
         """Whether `ticket` is neither settled nor dropped."""
+        # Without the lock, since `settle` asks again under it.
         return ticket in self._open
 
     def settle(self, ticket: int, *, is_scored: bool = True) -> None:
@@ -173,6 +174,7 @@ class Tickets:
     def wait(self, timeout: float | None) -> bool:
         """Whether every ticket handed out so far was closed within `timeout` seconds."""
         with self._changed:
+            # Only what came before the call: under steady traffic there is always an open ticket.
             last = self._submitted
             return self._changed.wait_for(lambda: self._is_settled(last), Deadline(timeout).left)
 
@@ -183,6 +185,7 @@ class Tickets:
 
     def _is_settled(self, last: int) -> bool:
         with self._changed:
+            # Numbers rise and new tickets go to the end, so the first is the lowest that is open.
             return next(iter(self._open), last + 1) > last
 
     def counts(self) -> ScorerCounts:

@@ -97,6 +97,7 @@ class ExchangeQueue:
         # A None for everything put into these deques, and for the end. Unlike a Condition, finalisers may use it.
         self._wake_ups: SimpleQueue[None] = SimpleQueue()
         self.thread = LazyThread(self._run, "pi-background")
+        # By thread: a task that runs at once for want of room drops what it submits itself, and nobody else's.
         self._caller = threading.local()
         self._warn = WarnOnce(logger)
 
@@ -165,6 +166,7 @@ class ExchangeQueue:
             self._warn("closed", "An exchange came after its background scorer was closed, and was dropped.")
 
     def _add(self, items: deque[Any], item: object) -> None:
+        # In this order: a thread that wakes before the item is there would go back to sleep over it.
         items.append(item)
         self._wake_ups.put(None)
 
@@ -205,7 +207,7 @@ class ExchangeQueue:
     def _begin_waiting(self) -> None:
         while self._waiting and len(self._in_flight) < self._max_concurrency:
             ticket, exchange = self._waiting.popleft()
-            if self.exchanges.is_open(ticket):
+            if self.exchanges.is_open(ticket):  # `stop` may have dropped it while it waited
                 self._begin(ticket, exchange)
 
     def _begin(self, ticket: int, exchange: LiveExchange) -> None:
@@ -217,6 +219,7 @@ class ExchangeQueue:
             self._fail(ticket, error)
             return
         self._in_flight[ticket] = future
+        # This runs on the background loop, which a sink must not block: it only notes the ticket for our own thread.
         future.add_done_callback(lambda _: self._add(self._finished, ticket))
 
     def _finish_next(self) -> None:

@@ -54,7 +54,7 @@ class JsonlSink:
         Raises:
             OSError: when it cannot be written; the file is then as it was.
         """
-        line = any_json(_fields(score)) + b"\n"
+        line = any_json(_fields(score)) + b"\n"  # before the lock, for which other processes may be waiting
         with LockedFile(self.path, wait=True) as file:
             file.append(line)
 

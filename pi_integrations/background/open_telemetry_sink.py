@@ -83,6 +83,7 @@ def _origin(score: BackgroundScore) -> dict[str, Any]:
 def _content(score: BackgroundScore) -> dict[str, Any]:
     return {
         "gen_ai.input.messages": [_message("user", score.llm_input)],
+        # The conventions require a finish reason of every output message.
         "gen_ai.output.messages": [{**_message("assistant", score.llm_output), "finish_reason": "stop"}],
     }
 

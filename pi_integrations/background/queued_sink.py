@@ -94,7 +94,7 @@ class QueuedSink:
         Raises:
             PiError: when the queue is full or closed.
         """
-        self._thread.start()
+        self._thread.start()  # before the ticket, which would stay open for ever if no thread can be started
         ticket = self._tickets.admit()
         if ticket is None:
             why = "is closed" if self._tickets.is_closed else f"is full ({self._max_queue} scores)"
@@ -141,7 +141,7 @@ class QueuedSink:
         try:
             self.flush(timeout)
         finally:
-            self._inbox.put(None)
+            self._inbox.put(None)  # the items before it lose their tickets now, so the thread passes over them
             if dropped := self._tickets.close():
                 self._warn("left", f"{type(self.sink).__name__} was closed before it took {dropped} scores.")
 
@@ -166,7 +166,7 @@ class SinkGroup:
             raise PiUsageError("sink is empty; give at least one sink")
         self._queued = [sink for sink in self.sinks if isinstance(sink, QueuedSink)]
         self._warn = WarnOnce(logger)
-        self._flushing = threading.Thread()
+        self._flushing = threading.Thread()  # never started, so not alive: no special case for the first flush
 
     def write(self, score: BackgroundScore) -> bool:
         """Whether every sink took `score`; the errors of the others are logged once per kind."""

@@ -100,7 +100,7 @@ class BackgroundScorer(NotCopied):
         """Empties the queue and sets the counts to 0; called in a forked child."""
         abandon(self._queue)
         self._queue = ExchangeQueue(self._score, self._sinks, **self._limits)
-        self._random = random.Random()
+        self._random = random.Random()  # or the child would sample by the parent's very numbers
 
     @property
     def sink(self) -> ScoreSink:
@@ -138,6 +138,7 @@ class BackgroundScorer(NotCopied):
             tags: Labels of this kind of traffic; the filters and the sinks see them.
             metadata: Passed to the sinks with the score.
         """
+        # First: the application's filters are not run for what is dropped whatever they say.
         if self._queue.is_dropping:
             self._queue.drop()
             return False
@@ -147,6 +148,7 @@ class BackgroundScorer(NotCopied):
             tags = checked_tags(tags)
             if not self._is_chosen(name, tags):
                 return False
+            # Copies, as the application may change its lists later. A string is left whole, to be refused by name.
             parts: dict[str, Any] = {"system_prompt": system_prompt, "reference": reference, "history": tuple(history)}
             parts["contexts"] = contexts if isinstance(contexts, str) else tuple(contexts)
             span, switches = current_span_context(), tracing_switches()
@@ -203,6 +205,7 @@ class BackgroundScorer(NotCopied):
         if self._queue.thread.is_current or threading.current_thread() is loop_thread().thread:
             raise PiUsageError("flush was called by a sink or on the background loop, where it would wait for itself")
         deadline = Deadline(timeout)
+        # The unread first: reading them submits exchanges, for which the second call then waits.
         is_read = self._queue.unread.wait(deadline.left)
         is_settled = self._queue.exchanges.wait(deadline.left)
         return self._sinks.flush(deadline.left) and is_settled and is_read

@@ -124,7 +124,7 @@ def call_sink(write: Callable[[BackgroundScore], object], score: BackgroundScore
     """Calls `write`, the method of a sink or a function; raises PiUsageError when it returns a coroutine."""
     returned = write(score)
     if isinstance(returned, Coroutine):
-        returned.close()
+        returned.close()  # or Python warns that it was never awaited
         what = f"the sink's write returned a {type(returned).__name__} that nobody awaits"
         raise PiUsageError(f"{what}; give a plain function, it runs in a thread of its own")
 
@@ -132,6 +132,7 @@ def call_sink(write: Callable[[BackgroundScore], object], score: BackgroundScore
 def _refuse_async(function: Any, what: str) -> None:
     while isinstance(function, partial):
         function = function.func
+    # An object whose `__call__` is async is itself no coroutine function.
     for each in (function, type(function).__call__):
         if inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each):
             raise PiUsageError(f"{what} is a coroutine function; give a plain one, it runs in a thread of its own")

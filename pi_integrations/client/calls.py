@@ -24,7 +24,7 @@ __all__ = ["Calls", "JsonReader", "Outgoing", "json_body"]
 
 T = TypeVar("T")
 _UNWATCHED = ScoreCall()
-_LONGEST_ERROR = 64 * 1024
+_LONGEST_ERROR = 64 * 1024  # the body of a refused stream may have no end
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,7 @@ class Calls:
 
     async def _retry(self, request: Outgoing, attempt: Callable[[float], Awaitable[T]]) -> T:
         policy = self.settings.retry
+        # With `attempts=1` the caller has switched retries off, which patience does not override.
         if request.patient and policy.attempts > 1:
             policy = replace(policy, attempts=sys.maxsize)
         return await policy.run(attempt, self._limiter)
@@ -139,6 +140,7 @@ def json_body(request: BaseModel, *, only: set[str] | None = None) -> bytes:
         PiUsageError: when it holds a value that JSON does not have.
     """
     try:
+        # `model_dump_json` would decode these bytes into a string, only for it to be encoded again.
         return request.__pydantic_serializer__.to_json(request, exclude_none=True, include=only)
     except (PydanticSerializationError, UnicodeError) as error:
         raise PiUsageError(
@@ -167,6 +169,7 @@ class JsonReader(Generic[T]):
         except ValidationError as error:
             problems = describe(error)
         answered = f"{request.method} {request.path} answered {answer.status}"
+        # A body that was cut off may be whole the next time, so it is worth a retry; one that is wrong is not.
         if problems[0]["type"] == "json_invalid" and "EOF" in problems[0]["msg"]:
             raise PiConnectionError(
                 f"{answered} with a body that was cut off: it ends after {len(answer.body)} bytes, in the middle of"

@@ -29,7 +29,7 @@ from pi_integrations.models.wire import UnscoredPolicy
 
 __all__ = ["AnyClient", "AsyncPiClient", "PiClient"]
 
-_making_a_client = threading.Lock()
+_making_a_client = threading.Lock()  # not one per AnyClient: frameworks copy what holds one, and locks cannot be copied
 
 
 class AsyncPiClient(NotCopied):

@@ -41,6 +41,7 @@ class Connections:
         self._bindable = bindable
         self._lock = threading.Lock()
         self._state = _State()
+        # The finalizer holds the state alone: if it held `self`, the client would never be collected.
         self._finalizer = weakref.finalize(self, _close_in_background, self._state)
 
     async def run(self, work: Callable[[Channel], Coroutine[Any, Any, T]]) -> T:
@@ -100,7 +101,7 @@ class Connections:
         if self._state.pid != os.getpid():
             with self._lock:
                 if self._state.pid != os.getpid():
-                    self._finalizer.detach()
+                    self._finalizer.detach()  # the connections in the old state are the parent's to close
                     abandon(self._state)
                     self._state = _State()
                     self._finalizer = weakref.finalize(self, _close_in_background, self._state)
@@ -128,6 +129,7 @@ def _close_in_background(state: _State) -> None:
     if state.shared is None or state.pid != os.getpid():
         return
     thread = loop_thread()
+    # A garbage collection may run on the loop's own thread, which cannot wait for its own work.
     if threading.current_thread() is thread.thread:
         thread.submit(_close_shared(state))
         return
@@ -142,6 +144,7 @@ class OpenStream:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._held = _Held(loop)
+        # Not at exit: the loop may have stopped by then, and the system closes the sockets anyway.
         weakref.finalize(self, _close_later, self._held).atexit = False
 
     @property
@@ -185,7 +188,7 @@ class OpenStream:
     async def _hop(self, work: Coroutine[Any, Any, T]) -> T:
         loop = self._held.loop
         if self._held.pid != os.getpid() or loop.is_closed():
-            work.close()
+            work.close()  # or Python warns that it was never awaited
             raise PiConnectionError("the stream was opened in a process, or on an event loop, that is gone")
         if asyncio.get_running_loop() is loop:
             return await work
@@ -205,7 +208,7 @@ class _Held:
 
     async def open(self, opening: Coroutine[Any, Any, ByteStream]) -> None:
         stream = await opening
-        if self._closed:
+        if self._closed:  # dropped while it was opening: nobody is going to read it
             await stream.aclose()
         else:
             self.stream = stream
@@ -231,7 +234,7 @@ class _Held:
                 await stream.aclose()
 
     def start_closing(self) -> None:
-        self._closing = self.loop.create_task(self.close())
+        self._closing = self.loop.create_task(self.close())  # kept, since a loop refers to its tasks only weakly
 
 
 def _close_later(held: _Held) -> None:

@@ -153,6 +153,7 @@ def _pair(index: int, seed: Any) -> dict[str, Any]:
 
 
 def _texts(seeds: Iterable[str]) -> list[str]:
+    # A string is an iterable of strings too: each of its letters would become a seed.
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
         raise PiUsageError(f"seeds is a {type(seeds).__name__}; give a list of strings, which may be empty")
     return list(seeds)

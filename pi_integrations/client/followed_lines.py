@@ -18,10 +18,11 @@ from pi_integrations.models.wire import STREAM_START_HEADER
 
 __all__ = ["FollowedLines", "JobSnapshot", "Patience", "take_snapshot"]
 
+# Uncompressed: a compressor may hold lines back until it has enough of them.
 _HEADERS = {"accept": "text/plain, application/json", "accept-encoding": "identity"}
 _FINAL_MESSAGES = frozenset(state.value.encode() for state in JobState if state.final)
-_LONGEST_LINE = 64 * 1024 * 1024
-_DIGITS = 20
+_LONGEST_LINE = 64 * 1024 * 1024  # a line without an end would fill the memory
+_DIGITS = 20  # 19 are enough for any 64-bit count, and `int` raises ValueError beyond 4,300
 
 
 class FollowedLines:
@@ -133,6 +134,7 @@ class FollowedLines:
         """
         if self._kind == "messages" and self._last_line in _FINAL_MESSAGES:
             return True
+        # An unframed body may have been cut, so after one that brought lines another connection is made.
         if connection.after_end and (connection.framed or not connection.fruitful):
             return True
         if await self._has_ended():
@@ -142,6 +144,7 @@ class FollowedLines:
 
     async def _unterminated_line(self, connection: _Connection) -> list[bytes]:
         """A last line without a line feed: read again, and returned when it is the same twice."""
+        # A cut in the middle of a line looks the same, but hardly falls on the same byte twice.
         seen = (self.position, connection.rest)
         if not connection.rest or seen == self._unfinished:
             return [connection.rest] if connection.rest else []
@@ -202,6 +205,7 @@ class _Connection:
 
     def _split(self, chunk: bytes) -> list[bytes]:
         first, *more = chunk.split(b"\n")
+        # Joined only once the line ends: adding each piece to the last would copy a long line again and again.
         self._begun.append(first)
         self._size += len(first)
         if self._size > _LONGEST_LINE:
@@ -222,6 +226,7 @@ def _refuse_web_page(headers: Mapping[str, str], request: str) -> None:
 def _first_line(headers: Mapping[str, str], request: str, start: int) -> int:
     """Number of the first line on the stream; 0 when the service does not say."""
     text = headers.get(STREAM_START_HEADER, "")
+    # `int` alone would also take signs, blanks, underscores and the digits of other scripts.
     first = int(text) if text.isascii() and text.isdecimal() and len(text) < _DIGITS else 0
     if first > start:
         raise PiResponseError(

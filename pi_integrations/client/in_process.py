@@ -49,6 +49,7 @@ class InProcessChannel:
                 " Raise timeout= if it needs longer."
             ) from None
         except Exception as error:
+            # Starlette raises an error again after it has answered with 500; that answer stands.
             if not call.complete:
                 raise PiConnectionError(
                     f"{method} {path} made the in-process engine fail: {type(error).__name__}: {error}"
@@ -86,13 +87,14 @@ class _Call:
 
     def __init__(self, body: bytes) -> None:
         self._body: bytes | None = body
-        self.status = 500
+        self.status = 500  # what a server answers for an app that sends nothing
         self.headers: dict[str, str] = {}
         self.chunks: list[bytes] = []
         self.complete = False
 
     async def receive(self) -> Message:
         if self._body is None:
+            # Harmless while it answers: told version 2.4, see `_scope`, Starlette does not listen for it.
             return {"type": "http.disconnect"}
         body, self._body = self._body, None
         return {"type": "http.request", "body": body, "more_body": False}
@@ -149,7 +151,7 @@ class _Stream:
     async def aclose(self) -> None:
         """Sends the app a disconnect; an app that continues regardless is cancelled after a second."""
         self._left.set()
-        self._room.set()
+        self._room.set()  # an app that waits for room goes on, and learns that nobody reads
         if self._task is not None and not (self._task.done() or self._complete):
             asyncio.get_running_loop().call_later(_LEAVE_SECONDS, self._task.cancel)
 
@@ -179,6 +181,7 @@ class _Stream:
         if message["type"] == "http.response.start":
             self.headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in message.get("headers", ())}
             self.status = message["status"]
+        # In ASGI 2.3 what an app sends after a disconnect is discarded in silence.
         elif message["type"] == "http.response.body" and not self._left.is_set():
             await self._keep(message.get("body", b""))
             self._complete = not message.get("more_body", False)
@@ -219,6 +222,7 @@ class _Stream:
 
 def _scope(method: str, target: str, headers: Mapping[str, str], spec_version: str = "2.4") -> dict[str, Any]:
     path, _, query = target.partition("?")
+    # An engine without keys refuses requests whose Host is not loopback.
     pairs = [(b"host", b"localhost"), *((k.lower().encode(), v.encode("latin-1")) for k, v in headers.items())]
     return {
         "type": "http",

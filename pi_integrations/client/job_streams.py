@@ -53,6 +53,7 @@ class JobStream(Generic[T]):
         for item in self._arrived:
             return item
         self._arrived = iter(await self._batch())
+        # A batch is never empty: a StopIteration out of a coroutine would become a RuntimeError.
         return next(self._arrived)
 
     async def batches(self) -> AsyncGenerator[list[T], None]:

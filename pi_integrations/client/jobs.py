@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
+import builtins  # the method `list` hides the type in annotations after it
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
@@ -98,6 +98,7 @@ class JobResource(Generic[RequestT, StatusT, ItemT]):
         return Job(self, job_id)
 
     def _path(self, job_id: str) -> str:
+        # `quote` keeps dots, and a segment of dots alone is resolved away: the request would reach another route.
         if not isinstance(job_id, str) or job_id.strip() in ("", ".", ".."):
             raise PiUsageError(f"job_id is {job_id!r}; give the job_id of a job that was started")
         return f"{self.family.path}/{quote(job_id, safe='')}"
@@ -130,7 +131,7 @@ class Job(Generic[StatusT, ItemT]):
     """
 
     def __init__(self, resource: JobResource[Any, StatusT, ItemT], job_id: str) -> None:
-        resource._path(job_id)
+        resource._path(job_id)  # raises for a bad id here rather than at the first request
         self.job_id = job_id
         self._resource = resource
 
@@ -190,7 +191,7 @@ class Job(Generic[StatusT, ItemT]):
             async with asyncio.timeout(timeout) as limit:
                 status = await self._final_status()
         except TimeoutError:
-            if not limit.expired():
+            if not limit.expired():  # raised by something within, not by this wait
                 raise
             raise TimeoutError(
                 f"{self!r} has not ended after {timeout:g} s. It goes on: call result() again, or cancel()."
@@ -202,6 +203,7 @@ class Job(Generic[StatusT, ItemT]):
     async def _final_status(self) -> StatusT:
         snapshot = await self.snapshot()
         if not snapshot.state.final:
+            # From the present end on: earlier messages would only be thrown away.
             async for _ in self.messages(snapshot.lines("messages") or 0).batches():
                 pass
         patience = Patience(self._resource.retry)

@@ -58,9 +58,10 @@ class LoopThread:
 
     def _start(self) -> None:
         loop = asyncio.new_event_loop()
+        # A daemon, so that a client that nobody closed does not keep the process from ending.
         self.thread = threading.Thread(target=_run, args=(loop,), name=self._name, daemon=True)
         self.thread.start()
-        self._loop = loop
+        self._loop = loop  # last: it is read without the lock, and stays unset if no thread could be started
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Starts `coroutine` on the loop, in a copy of the caller's context, and does not wait."""
@@ -73,7 +74,7 @@ class LoopThread:
             PiUsageError: on the loop's own thread, where waiting would block the loop for ever.
         """
         if threading.current_thread() is self.thread:
-            coroutine.close()
+            coroutine.close()  # or Python warns that it was never awaited
             raise PiUsageError(
                 "a synchronous pi_integrations call was made on its own background loop, where it would wait for"
                 " itself; use the async client there"
@@ -82,6 +83,7 @@ class LoopThread:
         try:
             return future.result()
         except BaseException:
+            # Ctrl+C interrupts the wait alone; the work would go on without anyone to take its result.
             future.cancel()
             raise
 

@@ -43,13 +43,14 @@ class ConcurrencyLimiter:
             raise PiUsageError(f"max_concurrency is {limit}; it must be at least 1")
         self._limit = limit
         self._free = limit
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # never held across an await, since threads of other loops block on it
         self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
         _alive.add(self)
 
     async def acquire(self) -> None:
         """Waits for a slot; a cancelled wait passes its slot on."""
         with self._lock:
+            # A slot is free only while nobody waits, see `_pass_on`, so a newcomer overtakes no one.
             if self._free > 0:
                 self._free -= 1
                 return
@@ -72,6 +73,7 @@ class ConcurrencyLimiter:
         while self._waiting:
             loop, future = self._waiting.popleft()
             try:
+                # A future may be completed only on the thread of its own loop.
                 loop.call_soon_threadsafe(_grant, self, future)
             except RuntimeError:  # that loop is closed: nobody waits there any more
                 continue
@@ -82,17 +84,18 @@ class ConcurrencyLimiter:
         with self._lock:
             if entry in self._waiting:
                 self._waiting.remove(entry)
+            # The slot was granted just as the wait was cancelled. A future cancelled earlier is left to `_grant`.
             elif entry[1].done() and not entry[1].cancelled():
                 self._pass_on()
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # the old one may be held by a thread that the child does not have
         self._free = self._limit
         self._waiting.clear()
 
 
 def _grant(limiter: ConcurrencyLimiter, future: asyncio.Future[None]) -> None:
-    if future.done():
+    if future.done():  # cancelled after the slot was passed on to it
         limiter.release()
     else:
         future.set_result(None)
@@ -113,7 +116,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 T = TypeVar("T")
 # Not the module's generator: an application that seeds that one gets the numbers it expects.
 _jitter = random.Random()
-_MOST_DOUBLINGS = 60
+_MOST_DOUBLINGS = 60  # 2 ** 1024 no longer fits a float, and a patient call may fail that often
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,7 @@ class RetryPolicy:
             PiError: the last real error, its message completed with the attempts and seconds spent.
         """
         await limiter.acquire()
+        # After the slot: a call that queues for long would otherwise have no time left for its retries.
         started = time.monotonic()
         try:
             return await attempt(self.total)
@@ -170,6 +174,7 @@ class RetryPolicy:
             failed = error
         finally:
             limiter.release()
+        # The slot is released by now, so a call that pauses does not keep others from being sent.
         return await self._again(failed, attempt, limiter, started)
 
     async def _again(
@@ -180,13 +185,14 @@ class RetryPolicy:
 
         async def once() -> T:
             nonlocal last, tried
+            # The first attempt was made by `run`: its error is raised anew here, for tenacity to count it.
             if not tried:
                 tried = 1
                 raise last
             await limiter.acquire()
             try:
                 left = started + self.total - time.monotonic()
-                if left <= 0:
+                if left <= 0:  # used up by the wait for a slot
                     raise last
                 tried += 1
                 return await attempt(left)

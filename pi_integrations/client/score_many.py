@@ -86,6 +86,7 @@ class _Run:
         try:
             while await self.room.acquire():
                 self._start(await anext(source))
+                # A plain iterable never suspends: without this nothing is sent until the whole window has been read.
                 await asyncio.sleep(0)
         except StopAsyncIteration:
             pass
@@ -141,13 +142,14 @@ class _Run:
             self.in_flight[exchange] = task
             self.tasks.add(task)
             task.add_done_callback(lambda done: self._forget(exchange, done))
+        # Shielded, because other rows may wait for the same request when this one is cancelled.
         return await asyncio.shield(task)
 
     def _forget(self, exchange: tuple[str, str], task: asyncio.Task[ScoreResult]) -> None:
         self.in_flight.pop(exchange, None)
         self.tasks.discard(task)
         if not task.cancelled():
-            task.exception()
+            task.exception()  # marks it as seen: asyncio logs an error that no row is left to take
 
     async def stop(self) -> None:
         for task in self.tasks:

@@ -95,6 +95,7 @@ class ScoringSystem:
             PiUsageError: the spec, the aggregation method or `kwargs` is wrong.
         """
         scorer = SpecScorer(scoring_spec, self, aggregation_method=aggregation_method, unscored=unscored)
+        # Checked once, here: copies of the template are not validated again.
         template = scorer.request("", "", kwargs=kwargs)
 
         async def score(llm_input: str, llm_output: str) -> ScoreResult:
@@ -106,7 +107,7 @@ class ScoringSystem:
             async for scored in stream:
                 yield scored
         finally:
-            await stream.aclose()
+            await stream.aclose()  # a generator left early does not close the one it reads from
 
     async def post_score(self, request: ScoreRequest, *, unscored: UnscoredPolicy | None = None) -> ScoreResult:
         """The scores of a checked request, from the cache or the service; raises what `score` raises."""
@@ -120,7 +121,7 @@ class ScoringSystem:
         with score_call(settings.base_url) as call:
             result = await self._calls.run(Outgoing("POST", SCORE_PATH, body, headers), _read_scores, watch=call)
             call.scored(result)
-        _check_generation(request, result)
+        _check_generation(request, result)  # before the cache, which must keep no wrong answer
         if self._cache:
             self._cache.set(key, result)
         return result
@@ -196,6 +197,7 @@ class SpecScorer:
         llm_input = compose_llm_input(
             llm_input, system_prompt=system_prompt, history=history, contexts=contexts, reference=reference
         )
+        # `model_copy` validates nothing, hence the checks by hand.
         update = {"llm_input": llm_input, "llm_output": llm_output, "kwargs": _checked_kwargs(kwargs)}
         return self._template.model_copy(update=update)
 
@@ -236,7 +238,7 @@ def _checked_kwargs(kwargs: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if names:
         raise PiUsageError(f"kwargs has the name {names[0]!r}; names are strings")
     try:
-        json.dumps(dict(kwargs), allow_nan=False)
+        json.dumps(dict(kwargs), allow_nan=False)  # pydantic would send NaN as null, without a word
     except (TypeError, ValueError, RecursionError) as error:
         raise PiUsageError(f"kwargs cannot be written as JSON: {error}; give plain JSON values") from None
     return dict(kwargs)

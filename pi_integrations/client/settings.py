@@ -64,6 +64,7 @@ class ClientSettings:
         values = {**_read(environ), **{name: value for name, value in given.items() if value is not None}}
         if "base_url" not in values and "api_key" in values:
             values["base_url"] = HOSTED_BASE_URL
+        # Before the look-up of proxies, which would fail on a broken URL with a bare ValueError.
         if "base_url" in values:
             _check_url(values["base_url"])
         if "base_url" in values and "proxy" not in values:
@@ -96,6 +97,7 @@ def _environment_proxy(base_url: str) -> SecretStr | None:
 def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
+        # Reading `port` raises ValueError when it is no number or too large, as `urlsplit` does for broken brackets.
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False

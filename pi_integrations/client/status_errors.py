@@ -20,7 +20,7 @@ from pi_integrations.models.wire import (
 
 __all__ = ["status_error"]
 
-_SHOWN_CHARACTERS = 500
+_SHOWN_CHARACTERS = 500  # a detail may be the whole error page of a proxy
 _CHECK_KEY = " Check api_key (WITHPI_API_KEY) and base_url."
 _HINTS = {401: _CHECK_KEY, 403: _CHECK_KEY, 404: " Check that base_url is the root of a Pi API."}
 
@@ -49,7 +49,7 @@ def status_error(method: str, path: str, answer: Answer, *, hints: Mapping[int, 
 def _detail(body: bytes) -> Any:
     try:
         parsed = loads(body)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # the latter when arrays are nested too deeply for the parser
         return body[:_SHOWN_CHARACTERS].decode("utf-8", "replace")
     return parsed.get("detail", parsed) if isinstance(parsed, dict) else parsed
 
@@ -69,6 +69,7 @@ def _path(location: Any) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
+    # Milliseconds first: where a server sends both headers, this is the exact one.
     for name, scale in ((RETRY_AFTER_MS_HEADER, 0.001), (RETRY_AFTER_HEADER, 1.0)):
         seconds = _seconds(headers.get(name, ""), scale)
         if seconds is not None:
@@ -81,7 +82,9 @@ def _seconds(text: str, scale: float) -> float | None:
         seconds = float(text) * scale
     except ValueError:
         try:
+            # The header may hold a date in place of seconds (RFC 9110).
             seconds = parsedate_to_datetime(text).timestamp() - time.time()
         except ValueError:
             return None
+    # `float` also reads inf and nan, for which no retry can wait; a date may have passed.
     return max(seconds, 0.0) if math.isfinite(seconds) else None

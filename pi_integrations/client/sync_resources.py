@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
+import builtins  # the method `list` hides the type in annotations after it
 import os
 import sys
 import threading
@@ -36,7 +36,7 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 StatusT = TypeVar("StatusT", bound=JobStatus)
 ItemT = TypeVar("ItemT")
-_END = object()
+_END = object()  # in place of StopIteration, which a future cannot carry
 
 
 class _Waited(Generic[P, R]):
@@ -116,6 +116,7 @@ class _InThread:
             yield row
 
 
+# A class of its own, since `Sized` goes by whether the class has `__len__`.
 class _SizedInThread(_InThread):
     def __len__(self) -> int:
         return len(self._rows)  # type: ignore[arg-type]
@@ -254,9 +255,10 @@ class WaitedStream(Generic[R]):
         self._step: asyncio.Task[Any] | None = None
 
     async def _advance(self) -> R | None:
+        # A forked child that reads on makes new connections, and these it has to close itself.
         self._pid = os.getpid()
         self._step = asyncio.current_task()
-        return await anext(self._items, None)
+        return await anext(self._items, None)  # no stream has None for an item, so it marks the end
 
     async def _close(self) -> None:
         # A step that was interrupted (Ctrl+C) is still unwinding, and a generator cannot be closed while it runs.

@@ -22,8 +22,8 @@ from pi_integrations.errors import PiConnectionError
 __all__ = ["Answer", "ByteStream", "Channel", "HttpChannel"]
 
 _SHOWN_CHARACTERS = 500
-_CONNECT_SECONDS = 10.0
-_KEPT_URLS = 256
+_CONNECT_SECONDS = 10.0  # a host that drops packets is tried again long before a timeout meant for slow scores
+_KEPT_URLS = 256  # paths that hold job ids have no end
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,7 @@ class HttpChannel:
         self._streams: AiohttpTransport | None = None
 
     def _make_transport(self, max_connections: int) -> AiohttpTransport:
+        # Making a context reads the bundle of certificates, which plain HTTP has no use for.
         verify = httpx.create_ssl_context() if self._base_url.startswith("https") else False
 
         def session() -> aiohttp.ClientSession:
@@ -113,6 +114,7 @@ class HttpChannel:
     ) -> Answer:
         """See `Channel.send`."""
         with _mapped(method, path, self._shown, timeout):
+            # httpx times each read by itself, which a slow drip would outlast; this bounds the whole answer.
             async with asyncio.timeout(timeout):
                 request = httpx.Request(
                     method, self._url(path), headers=headers, content=body, extensions=_timeouts(timeout, timeout)
@@ -127,7 +129,7 @@ class HttpChannel:
     async def open(self, method: str, path: str, *, headers: Mapping[str, str], timeout: float) -> ByteStream:
         """See `Channel.open`."""
         if self._streams is None:
-            self._streams = self._make_transport(0)
+            self._streams = self._make_transport(0)  # no limit, since streams stay open: one must not keep others out
         with _mapped(method, path, self._shown, timeout):
             async with asyncio.timeout(timeout):
                 request = httpx.Request(method, self._url(path), headers=headers, extensions=_timeouts(timeout, None))
@@ -144,6 +146,7 @@ class HttpChannel:
 
     async def aclose(self) -> None:
         """See `Channel.aclose`."""
+        # Swapped before the wait, so that a request that comes meanwhile is not sent on a pool that is closing.
         transport, self._transport = self._transport, self._make_transport(self._max_connections)
         streams, self._streams = self._streams, None
         await transport.aclose()
@@ -157,6 +160,7 @@ class _HttpStream:
     def __init__(self, response: httpx.Response, method: str, path: str, where: httpx.URL, timeout: float) -> None:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
+        # With neither header a body ends when its connection does, and a cut looks the same as the end.
         self.framed = "content-length" in response.headers or "transfer-encoding" in response.headers
         self._response = response
         self._pieces: AsyncIterator[bytes] = response.aiter_bytes()

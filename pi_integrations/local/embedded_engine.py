@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Embedded", "embedded"]
 
-_IN_PROCESS = "http://in-process"
-_ENGINE_PROCESS = "http://engine-process"
+_IN_PROCESS = "http://in-process"  # names the endpoint in repr, traces and cache keys; nothing is sent there
+_ENGINE_PROCESS = "http://engine-process"  # likewise; the port is known only once the engine runs
 _KEY_FILE = "embedded.key"
 
 
@@ -179,6 +179,7 @@ def _own_process(
     _check_string("generator_embeddings", settings.generator_embeddings, "object:MODULE:NAME")
     _check_string("generator", settings.generator, "chat:PROVIDER:MODEL or object:MODULE:NAME")
     key = _owner_key(folder)
+    # Every user of this machine can connect to loopback, so the engine asks for the key.
     engine = replace(settings, host="127.0.0.1", port=0, api_keys=(key,))
     client = ClientSettings(base_url=_ENGINE_PROCESS, api_key=key, **given)
     return lambda: EngineProcessChannel(engine, max_connections=client.max_concurrency), client
@@ -225,6 +226,7 @@ def _read_key(path: Path) -> SecretStr:
 def _make_key(path: Path) -> None:
     """Writes a key atomically, unless another process already has."""
     draft = path.with_name(f"{_KEY_FILE}.{secrets.token_hex(8)}")
+    # Private from the start: between creating it and a later chmod, others could read the key.
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -35,7 +35,7 @@ class EngineProcessChannel:
     def __init__(self, settings: EngineSettings, *, max_connections: int) -> None:
         self._settings = settings
         self._max_connections = max_connections
-        self._changing = asyncio.Lock()
+        self._changing = asyncio.Lock()  # requests at the same time start a single engine
         self._process: _EngineProcess | None = None
         self._http: HttpChannel | None = None
 
@@ -71,7 +71,7 @@ class EngineProcessChannel:
         self._process = _EngineProcess(self._settings)
         try:
             port = await asyncio.wrap_future(self._process.port)
-        except BaseException:
+        except BaseException:  # a start that is cancelled leaves no process behind either
             await self._stop()
             raise
         return HttpChannel(f"http://127.0.0.1:{port}", max_connections=self._max_connections)

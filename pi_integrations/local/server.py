@@ -44,7 +44,7 @@ class EngineServer(uvicorn.Server):
     """
 
     def __init__(self, app: FastAPI, *, drain_seconds: float, on_started: Callable[[], None], **config: Any) -> None:
-        drain = int(drain_seconds)
+        drain = int(drain_seconds)  # uvicorn takes whole seconds
         # Lifespan off: `serve` runs it itself, so that its errors arrive as they are and signals reach it.
         super().__init__(
             uvicorn.Config(app, lifespan="off", timeout_graceful_shutdown=drain, server_header=False, **config)
@@ -83,6 +83,7 @@ async def run_without_port(app: FastAPI, on_started: Callable[[], None]) -> None
 
 def serve_for_parent(parent: ParentProcess) -> None:
     """Serves with the settings in the parent's order, until the parent asks to stop or is gone; runs in a child."""
+    # Unpickling runs code, but nobody except the parent can write to this pipe.
     settings = pickle.loads(b64decode(parent.receive()["settings"]))
     logging.basicConfig(level=logging.WARNING, format="pi engine: %(levelname)s: %(message)s")
     # It warns whenever jobs of an engine that died are resumed, which is what this engine is for.
@@ -95,7 +96,7 @@ def serve_for_parent(parent: ParentProcess) -> None:
         on_started=lambda: parent.ready(port=port),
         log_config=None,
         access_log=False,
-        ws="none",
+        ws="none",  # there are no such routes, and the default imports a WebSocket library where one is installed
     )
 
     def stop() -> None:
@@ -117,7 +118,7 @@ async def _running(app: FastAPI, stop: Stop) -> AsyncIterator[None]:
 
 @contextmanager
 def _signals(stop: Stop) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():  # elsewhere Python refuses to set handlers
         yield
         return
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -137,7 +138,7 @@ def bound_sockets(host: str, port: int) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
-        return _bound(addresses if port else addresses[:1])
+        return _bound(addresses if port else addresses[:1])  # with port 0 each would get another port
     except OSError as error:
         raise PiUsageError(
             f"cannot listen on {host}:{port}: {error.strerror or error}; give another --host or --port"
@@ -150,8 +151,10 @@ def _bound(addresses: Sequence[tuple[int, Any]]) -> list[socket.socket]:
         made = socket.socket(family, socket.SOCK_STREAM)
         try:
             # On Windows this option would let two engines share a port.
+            # Elsewhere a restart would fail without it while old connections linger in TIME_WAIT.
             if os.name == "posix":
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # On Linux an IPv6 wildcard takes the port for IPv4 too by default, and the bind to 0.0.0.0 beside it fails.
             if family == socket.AF_INET6:
                 made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             made.bind(address)

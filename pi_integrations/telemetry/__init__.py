@@ -158,6 +158,7 @@ def _start(trace: ModuleType, base_url: str) -> Span:
     return started
 
 
+# The dict is shared by all calls to one URL: it is copied into each span, and must not be changed.
 @lru_cache(maxsize=64)
 def _address(base_url: str) -> dict[str, Any]:
     parts = urlsplit(base_url)
