@@ -69,6 +69,7 @@ def create_app(settings: EngineSettings | None = None, *, must_work: bool = Fals
                 await jobs.start()
             yield
         finally:
+            # Jobs first: until they have stopped they use the judge and the models.
             if jobs is not None:
                 await jobs.stop()
             # A judge given as an object is its maker's to close.
@@ -77,6 +78,7 @@ def create_app(settings: EngineSettings | None = None, *, must_work: bool = Fals
 
     # None of FastAPI's pages: they load scripts from elsewhere. The schema is at /openapi.json.
     app = FastAPI(title="Pi engine", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    # Both, since the hosted service's base URL ends in /v1 and others need not.
     for prefix in ("", "/v1"):
         app.include_router(scoring_routes(service, settings.unscored), prefix=prefix, include_in_schema=not prefix)
         app.include_router(health_routes(judge), prefix=prefix, include_in_schema=not prefix)
@@ -94,12 +96,13 @@ def create_app(settings: EngineSettings | None = None, *, must_work: bool = Fals
 def _jobs(settings: EngineSettings, works: list[FamilyWork[Any]]) -> tuple[JobEngine | None, APIRouter]:
     if settings.jobs is None:
         return None, no_job_routes(family.path for family in registry.FAMILIES)
+    # Imported only here: an engine without jobs needs none of their packages.
     try:
         from pi_integrations.engine.jobs.engine import JobEngine
         from pi_integrations.engine.routes.jobs import job_routes
     except ImportError as error:
         if (error.name or "").startswith("pi_integrations"):
-            raise
+            raise  # a broken import of our own, which no pip command mends
         raise ImportError(
             f"jobs need {error.name}; run: pip install 'pi-integrations[engine]'", name=error.name
         ) from error

@@ -33,6 +33,7 @@ def family_works(settings: EngineSettings, service: ScoreService) -> list[Family
     try:
         return [BUILDERS[family.path](settings, service) for family in registry.FAMILIES]
     finally:
+        # An id is free again once its object is gone: works left here could be taken for another engine's.
         _generating.pop(id(service), None)
 
 

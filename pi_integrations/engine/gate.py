@@ -27,7 +27,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 logger = logging.getLogger(__name__)
-_BODY_SECONDS = 60.0
+_BODY_SECONDS = 60.0  # a body that trickles in keeps a place among those in flight
 _WITH_BODY = ("POST", "PUT", "PATCH")
 _OPEN_PATHS = frozenset({"/healthz", "/v1/healthz"})
 
@@ -46,6 +46,7 @@ class Gate:
     def __init__(self, app: App, settings: EngineSettings) -> None:
         self._app = app
         self._settings = settings
+        # Digests have one length, so that the time of a comparison tells nothing about a key's.
         self._digests = [_digest(key.get_secret_value()) for key in settings.api_keys]
         self._in_flight = 0
 
@@ -67,6 +68,7 @@ class Gate:
             await _answer(send, refused)
         except Exception:
             logger.exception("%s %s failed, request id %s", scope["method"], scope["path"], request_id)
+            # Once the start of an answer is sent, a second one would break the protocol.
             if not started:
                 await _answer(send, _Refused(500, "the engine failed; its log has the error under this request id"))
         finally:
@@ -83,6 +85,7 @@ class Gate:
             return b""
         if _has_body(headers):
             _check_encoding(headers)
+        # Not >=: this request is counted already.
         if self._in_flight > self._settings.max_in_flight:
             limit = self._settings.max_in_flight
             raise _Refused(429, f"{limit} requests are in flight already", **{RETRY_AFTER_HEADER: "1"})
@@ -97,6 +100,7 @@ class Gate:
             if not (self._knows(_given_key(headers)) or is_page(scope["method"], scope["path"])):
                 raise _Refused(401, f"no or unknown API key; send it as {API_KEY_HEADER} or Authorization: Bearer")
             return
+        # A server leaves the address out where there is none, as on a Unix socket.
         peer = (scope.get("client") or ("127.0.0.1",))[0]
         origin = headers.get("origin")
         for what, host in (
@@ -116,6 +120,7 @@ class Gate:
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
         limit = self._settings.max_request_bytes
         announced = headers.get("content-length", "")
+        # Refused before it is read. The count below catches lengths that are not announced.
         if announced.isdecimal() and int(announced) > limit:
             raise self._too_large()
         chunks: list[bytes] = []
@@ -186,6 +191,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     async def wrapped() -> Message:
         nonlocal sent
         if sent:
+            # Only the disconnect can follow, and streaming answers listen for it.
             return await receive()
         sent = True
         return {"type": "http.request", "body": body, "more_body": False}

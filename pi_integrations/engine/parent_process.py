@@ -75,7 +75,7 @@ class ParentProcess:
         time.sleep(self._seconds)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(os.getpid(), signal.SIGKILL)
-        os._exit(1)
+        os._exit(1)  # reached only where this process leads no group
 
     def _stop_seen(self) -> bool:
         # Without POLLIN, messages are left to `receive` and only the stream's end shows. A fork of the parent may hold
@@ -91,18 +91,20 @@ def run_child(target: str, parent_pid: int) -> None:
     module, _, function = target.partition(":")
     try:
         getattr(import_module(module), function)(parent)
-    except EndOfStream:
+    except EndOfStream:  # the parent asked to stop or is gone: an ordinary end
         return
     except Exception as error:
         if parent.reported:
             raise
         parent.failed(error)
+        # These two say all in their message; of others the traceback belongs on standard error.
         if not isinstance(error, PiUsageError | ImportError):
             raise
 
 
 def _private_streams() -> tuple[IO[bytes], IO[bytes]]:
     """Standard input and output moved out of reach: prints go to standard error, and nothing else reads the input."""
+    # Unbuffered: `poll` does not see what a buffer has read ahead.
     orders = os.fdopen(os.dup(0), "rb", buffering=0)
     reports = os.fdopen(os.dup(1), "wb", buffering=0)
     nothing = os.open(os.devnull, os.O_RDONLY)

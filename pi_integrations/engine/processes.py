@@ -86,6 +86,7 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
     parts = bytearray()
     while len(parts) < size:
         try:
+            # A raw read allocates all it is asked for, and a damaged length may say 4 GiB.
             part = stream.read(min(size - len(parts), 1 << 20))
         except (OSError, ValueError) as error:
             raise EndOfStream from error
@@ -108,6 +109,7 @@ class ChildProcess:
         self._target, self._environment = target, environment
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = False
+        # The first keeps a start and a kill apart; the others let one message at a time through each pipe.
         self._state, self._writing, self._reading = threading.Lock(), threading.Lock(), threading.Lock()
 
     @property
@@ -169,6 +171,7 @@ class ChildProcess:
         """Ends the child, and its children in its session, at once; waiting calls raise `ChildEnded`."""
         with self._state:
             self._killed = True
+            # Once it has been waited for, its id may belong to a process of somebody else's.
             if self._process is not None and self._process.returncode is None:
                 _kill_group(self._process)
 
@@ -184,6 +187,7 @@ class ChildProcess:
         status = self._process.wait()
         with self._writing, contextlib.suppress(OSError):
             self._pipe("stdin").close()
+        # The reader first sees the stream end: a descriptor closed under it may soon be another file's.
         with self._reading:
             self._pipe("stdout").close()
         return status
@@ -215,12 +219,14 @@ class ChildProcess:
 
 
 def _spawn(target: str, environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+    # Imports ignore entries that are no strings, and JSON cannot carry them.
     path = [entry for entry in sys.path if isinstance(entry, str)]
     isolated = environment is not None
     return subprocess.Popen(
         [sys.executable, *(["-I"] if isolated else []), "-c", _BOOT, json.dumps([os.getpid(), path]), target],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        # The child points its standard output there, which fails on a closed descriptor.
         stderr=subprocess.DEVNULL if isolated or not _has_standard_error() else None,
         bufsize=0,
         env=environment,
@@ -238,7 +244,7 @@ def _has_standard_error() -> bool:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    if not hasattr(os, "killpg"):
+    if not hasattr(os, "killpg"):  # Windows
         process.kill()
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):

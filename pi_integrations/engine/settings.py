@@ -71,7 +71,7 @@ class EngineSettings:
         if self.unscored not in ("error", "partial"):
             raise PiUsageError(f"unscored is {self.unscored!r}; give 'error' or 'partial'")
         for name in ("judge_timeout", "max_request_bytes", "max_in_flight"):
-            if not getattr(self, name) > 0:
+            if not getattr(self, name) > 0:  # not <=, which NaN would pass
                 raise PiUsageError(f"{name} is {getattr(self, name)}; it must be above 0")
         if not (isinstance(self.port, int) and 0 <= self.port <= 65535):
             raise PiUsageError(f"port is {self.port!r}; give a number from 0 to 65535")
@@ -101,6 +101,7 @@ def is_loopback(host: str) -> bool:
     try:
         return ip_address(name).is_loopback
     except ValueError:
+        # No other name is looked up: a web page's own can resolve to 127.0.0.1.
         return False
 
 

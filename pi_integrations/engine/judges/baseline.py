@@ -194,6 +194,7 @@ def _score(features: _Features, question: str) -> float:
         _EMPTY * features.empty,
         *(_CUE * (2 * getattr(features, feature) - 1) for feature in sorted(cues)),
     ]
+    # fsum rounds once, so that no order of the terms changes the last bit.
     return 1 / (1 + math.exp(-math.fsum(terms)))
 
 

@@ -35,6 +35,7 @@ def choose_judge(judge: Any) -> Judge:
 
 
 def _named(name: str) -> Judge:
+    # Each kind is imported where it is chosen: the others' packages may be missing.
     kind, _, rest = name.partition(":")
     if name == "baseline":
         from pi_integrations.engine.judges.baseline import BaselineJudge
@@ -54,8 +55,10 @@ def _named(name: str) -> Judge:
 def _imported(name: str) -> Judge:
     found = named_object(name, "judge")
     # A class or a function makes one.
+    # A class has the attributes of the protocol too, so the check of the protocol alone would take it for a judge.
     is_judge = not isinstance(found, type) and (isinstance(found, Judge) or _is_chat_model(found))
     made = found if is_judge or not callable(found) else found()
+    # A string could name the object that made it, and so on without end.
     if isinstance(made, str):
         raise PiUsageError(f"judge {name} is a str; {_WAYS}")
     return choose_judge(made)

@@ -27,6 +27,7 @@ def control_token_ids(tokenizer: Any) -> frozenset[int]:
     added = tokenizer.added_tokens_decoder
     ids = {index for index, token in added.items() if token.special or token.content.strip()}
     ids.update(tokenizer.all_special_ids)
+    # GPT-2 and its kin have one token for unknown, start and end.
     structural = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
     return frozenset(ids - ({tokenizer.unk_token_id} - structural))
 
@@ -43,6 +44,7 @@ class TextEncoder:
 
         self._merge = Encoding.merge
         self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        # A tokenizer.json may ask for both, and texts would be cut without a word.
         self._backend.no_truncation()
         self._backend.no_padding()
         # Not the backend's own `encode_special_tokens`: it misses added tokens that are not marked special, and control
@@ -60,6 +62,7 @@ class TextEncoder:
             UnreadableText: `text` is not valid Unicode, or a single character of it is a control token.
         """
         parts = [_valid(text)]
+        # Ends: each round shortens a part, and `_cuts` refuses a control token that cannot be cut.
         while True:
             encodings = self._backend.encode_batch(parts, add_special_tokens=False)
             cuts = [self._cuts(encoding) for encoding in encodings]

@@ -45,7 +45,7 @@ def weights_files(folder: Path) -> list[Path]:
         PiUsageError: There are none, or one that the index names is missing.
     """
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.is_file():
+    if single.is_file():  # first, as in transformers, where a folder holds both
         return [single]
     if not index.is_file():
         raise PiUsageError(
@@ -105,6 +105,7 @@ def _sampled_blocks(stream: BinaryIO, file: Path) -> Iterator[bytes]:
     try:
         header = stream.read(int.from_bytes(stream.read(8), "little"))
         spans = [tensor["data_offsets"] for name, tensor in json.loads(header).items() if name != "__metadata__"]
+    # The first bytes of another kind of file may read as a header of any size.
     except (ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
         raise PiUsageError(f"{file} is no safetensors file ({error}): download or save the model again.") from error
     yield header

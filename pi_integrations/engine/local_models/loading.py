@@ -50,6 +50,7 @@ def require_local_extra(what: str) -> None:
     Raises:
         ImportError: Says that `what` needs them, and gives the pip command.
     """
+    # Looked for and not imported, which takes seconds.
     missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f"{what} needs {' and '.join(missing)}: pip install 'pi-integrations[local]'")
@@ -121,6 +122,7 @@ def load_tokenizer(folder: Path) -> Any:
     try:
         with _ONE_AT_A_TIME:
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    # ImportError: some tokenizers need a further package, such as sentencepiece.
     except (*_LOAD_ERRORS, ImportError) as error:
         raise PiUsageError(f"The tokenizer in {folder} cannot be loaded ({_short(error)}).") from error
     if not getattr(tokenizer, "is_fast", False):

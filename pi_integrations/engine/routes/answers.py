@@ -97,6 +97,7 @@ def describe_bodies(app: FastAPI, models: Iterable[type[BaseModel]]) -> None:
         _, found = models_json_schema(wanted, ref_template=_SCHEMAS + "{model}")  # type: ignore[arg-type]
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         for name, schema in found["$defs"].items():
+            # FastAPI keeps its document and hands it out again: entries that are there stay.
             schemas.setdefault(name, schema)
         return document
 

@@ -123,17 +123,20 @@ class _Handlers:
 
     async def _stream(self, request: Request, job_id: str, stream: str) -> Response:
         start = request.query_params.get("start", "0")
+        # ASCII, since decimals of other scripts do not fit the header that repeats the number.
         if not (start.isascii() and start.isdecimal() and len(start) < 10):
             return invalid_response(["query", "start"], f"is {start[:20]!r}; give the number of the first line, from 0")
 
         async def follow(job: JobRecord) -> Response:
             chunks = self._chunks(job.job_id, stream, int(start))
+            # nginx would otherwise hold lines back until a buffer is full.
             headers = {STREAM_START_HEADER: start, "cache-control": "no-store", "x-accel-buffering": "no"}
             return StreamingResponse(chunks, media_type="text/plain; charset=utf-8", headers=headers)
 
         return await self._with_job(request, job_id, follow)
 
     async def _chunks(self, job_id: str, stream: str, start: int) -> AsyncIterator[bytes]:
+        # Closed when the client leaves, not whenever the generator is collected.
         async with aclosing(self._engine.follow(job_id, stream, start)) as chunks:
             async for lines in chunks:
                 if stream == "data":

@@ -121,6 +121,7 @@ def weighted_mean(method: AggregationMethod, scores: Sequence[float], weights: S
     else:
         inverses = (share / max(score, HARMONIC_FLOOR) for score, share in zip(scores, shares, strict=True))
         mean = 1 / math.fsum(inverses)
+    # Rounding in exp and in the divisions may carry a mean just past 1.
     return min(max(mean, 0.0), 1.0)
 
 

@@ -92,6 +92,7 @@ class CustomModels:
         if self._models:
             require_local_extra("A custom model")
         for model_id, model in self._models.items():
+            # Hub names wait for `load`: constructing downloads nothing.
             if is_local(model.path):
                 _class_index(model_id, model, resolve_folder(model.path))
         self._thread = ThreadPoolExecutor(1, "custom-models")
@@ -165,7 +166,7 @@ class CustomModels:
             folder = resolve_folder(model.path)
             index = _class_index(model_id, model, folder)
             self._loaded[model_id] = _load_classifier(folder, index, device=self._device)
-            self.fingerprint(model_id)
+            self.fingerprint(model_id)  # on this thread, so that no later access reads files on the loop
         return self._loaded[model_id]
 
 

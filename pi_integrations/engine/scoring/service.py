@@ -57,11 +57,12 @@ class VerdictCache:
         shared = hashlib.blake2b(digest_size=16)
         for text in (fingerprint, exchange.llm_input, exchange.llm_output):
             data = text.encode("utf-8", "surrogatepass")
+            # With their lengths: the same characters divided otherwise are another exchange.
             shared.update(len(data).to_bytes(8, "big"))
             shared.update(data)
         keys = {}
         for question in questions:
-            digest = shared.copy()
+            digest = shared.copy()  # the exchange may be megabytes and is hashed once
             digest.update(question.encode("utf-8", "surrogatepass"))
             keys[question] = digest.digest()
         return keys
@@ -146,6 +147,7 @@ class ScoreService:
             return [answers[leaf.text] for leaf in leaves]
         async with asyncio.TaskGroup() as group:
             judging = group.create_task(self._judged(exchange, judged))
+            # By identity: equal leaves are still two questions.
             tasks = {id(leaf): group.create_task(self._other(leaf, exchange, kwargs)) for leaf in others}
         answers = judging.result()
         return [tasks[id(leaf)].result() if id(leaf) in tasks else answers[leaf.text] for leaf in leaves]
@@ -188,7 +190,7 @@ class ScoreService:
         except PiUsageError as error:  # the judge's configuration, with its remedy
             reason, retryable = str(error), False
         except Exception as error:
-            if limit.expired():
+            if limit.expired():  # a TimeoutError may also be the judge's own
                 reason, retryable = f"the judge gave no answer within {self._judge_timeout:.3g} s", True
             else:
                 logger.exception("judge %s failed", self._judge.fingerprint)
@@ -225,6 +227,7 @@ def _refuse_unscored(leaves: Sequence[Leaf], outcomes: Sequence[_Outcome], hint:
     if not missing:
         return
     told = "; ".join(f"question {leaf.key!r} is unscored: {verdict.reason}" for leaf, verdict in missing)
+    # What may be retried was the sandbox's failure and not the code's.
     by_code = any(leaf.scoring_type is ScoringType.PYTHON_CODE and not v.retryable for leaf, v in missing)
     raise ScoringFailed(
         f"{told}. {hint}",
@@ -259,6 +262,7 @@ def _total_usage(outcomes: Sequence[_Outcome]) -> dict[str, float]:
     counted: set[int] = set()
     for outcome in outcomes:
         usage = outcome.verdict.usage
+        # Questions with the same text share a verdict, which was paid for once.
         if usage is None or outcome.cached or id(outcome.verdict) in counted:
             continue
         counted.add(id(outcome.verdict))

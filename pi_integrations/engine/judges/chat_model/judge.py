@@ -145,6 +145,7 @@ class ChatModelJudge:
             first = errors.exceptions[0]
         else:
             return [call.result()[0] for call in calls]
+        # Raised here: what is raised within `except*` comes out wrapped in a group again.
         raise first
 
     async def aclose(self) -> None:
@@ -171,7 +172,9 @@ class ChatModelJudge:
             return self._without_logprobs(failure.reason, questions)
         if tokens := tokens_of(message):
             reading = self._choice.settle("logprobs", self._identity)
+            # A call beside this one may have settled on "structured"; then this one is asked again that way.
             return read_words(message, tokens, len(questions)) if reading == "logprobs" else None
+        # An answer that is not whole is no evidence that the model gives none.
         if was_cut_off(message):
             return _unscored(NoAnswer(CUT_OFF), "logprobs", questions)
         return self._without_logprobs(_NO_LOGPROBS, questions)
@@ -251,6 +254,7 @@ def _unscored(failure: NoAnswer, reading: Reading, questions: Sequence[str]) -> 
 
 def _has_schema(model: BaseChatModel) -> bool:
     try:
+        # Every chat model has the method; whether it is implemented shows only when it is called.
         _with_schema(model)
     except NotImplementedError:
         return False
@@ -258,6 +262,7 @@ def _has_schema(model: BaseChatModel) -> bool:
 
 
 def _with_schema(model: BaseChatModel) -> Runnable[Any, Any]:
+    # The raw message: `read_answers` keeps what is readable where a parser would give up the whole.
     return model.with_structured_output(ANSWERS_SCHEMA, include_raw=True)
 
 
@@ -275,5 +280,6 @@ def _chat_model(model: BaseChatModel | str) -> BaseChatModel:
 def _check(*, timeout: float | None, top_logprobs: int) -> None:
     if timeout is not None and not timeout > 0:
         raise PiUsageError(f"timeout is a number of seconds above 0, not {timeout}")
+    # One place cannot hold both words, and OpenAI takes no more than 20.
     if not 2 <= top_logprobs <= 20:
         raise PiUsageError(f"top_logprobs lies in 2 to 20, not {top_logprobs}")

@@ -48,6 +48,7 @@ def assemble(
     `tags`, random by default, are tried until one occurs in no text: each block opens once, closes once, and holds its
     text unchanged. The tag carries no meaning, but a model's answer may move with it.
     """
+    # On one line each: a further line that begins with a number would read as a question of its own.
     numbered = [f"{n}. {' '.join(question.split())}" for n, question in enumerate(questions, start=1)]
     tag = unused_tag([exchange.llm_input, exchange.llm_output, *numbered], tags or random_tags())
     parts = [

@@ -69,6 +69,7 @@ def _token(entry: Mapping[str, Any]) -> Token:
     listed = entry.get("top_logprobs") or []
     pairs = [(str(other.get("token", "")), other.get("logprob")) for other in listed if isinstance(other, Mapping)]
     text = str(entry.get("token", ""))
+    # The list holds the likeliest tokens, and the one that was written may not be among them.
     if pairs and all(other != text for other, _ in pairs):
         pairs.append((text, entry.get("logprob")))
     known = tuple((other, float(value)) for other, value in pairs if isinstance(value, int | float))
@@ -93,6 +94,7 @@ def yes_share(token: Token) -> float | None:
 
 
 def _mass(token: Token, word: str) -> float:
+    # Capped, since exp overflows; `yes_share` refuses such a total anyway.
     return math.fsum(math.exp(min(value, 1.0)) for text, value in token.alternatives if _bare(text) == word)
 
 
@@ -162,15 +164,17 @@ def _answer_verdict(items: list[Mapping[str, Any]], begins: str) -> Verdict:
 def _number(value: Any) -> int:
     """The question's number; 0, which no question has, when it is none."""
     if isinstance(value, str):
+        # Longer ones are no question's number, and int() raises beyond 4,300 digits.
         return int(value) if value.isdecimal() and len(value) < 7 else 0
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _probability(value: Any) -> float | None:
+    # To Python, True is an int and would read as 1.
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = float(value)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError):  # JSON integers have no bound, floats do
         return None
     return number if math.isfinite(number) and 0 <= number <= 1 else None

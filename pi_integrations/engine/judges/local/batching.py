@@ -98,6 +98,7 @@ class MicroBatcher(Generic[JobT, ResultT]):
 
     async def _work(self) -> None:
         await asyncio.sleep(self._max_wait_s)
+        # Nothing is awaited between an empty queue and the end of this task: a job that comes then finds it done.
         while batch := self._next_batch():
             await self._run_batch(batch)
 
@@ -116,7 +117,7 @@ class MicroBatcher(Generic[JobT, ResultT]):
         # Gathered as a value: an error belongs to the callers of this batch, and the task goes on to the next.
         (outcome,) = await asyncio.gather(running, return_exceptions=True)
         for index, one in enumerate(batch):
-            if one.result.done():
+            if one.result.done():  # its caller gave up while the batch ran
                 continue
             if isinstance(outcome, BaseException):
                 one.result.set_exception(outcome)

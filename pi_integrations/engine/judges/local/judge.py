@@ -71,6 +71,7 @@ class LocalJudge:
         self._max_batch_tokens, self._max_input_tokens = max_batch_tokens, max_input_tokens
         self._max_wait_s = max_wait_ms / 1000
         self._check()
+        # Two, so that the next exchanges are tokenised while the model reads.
         self._threads = [ThreadPoolExecutor(1, f"local-judge-{work}") for work in ("model", "tokenizer")]
         self._loading: asyncio.Future[JudgeModel] | None = None
         self._batcher: MicroBatcher[Prompt, Scores] | None = None
@@ -103,6 +104,7 @@ class LocalJudge:
         if not questions:
             return []
         model = await self._model()
+        # It may have been closed while the model loaded.
         self._refuse_if_closed()
         loop = asyncio.get_running_loop()
         prepared = await loop.run_in_executor(self._threads[1], model.prepare, exchange, tuple(questions))
@@ -117,6 +119,7 @@ class LocalJudge:
         if self._batcher is not None:
             await self._batcher.aclose()
         if self._loading is not None:
+            # Unlike an await of the future itself, this raises no error of the load.
             await asyncio.wait([self._loading])
         for thread in self._threads:
             await asyncio.to_thread(thread.shutdown, wait=True)
@@ -170,6 +173,7 @@ class LocalJudge:
             self._batcher = MicroBatcher(
                 model.read,
                 self._threads[0],
+                # Without the suffixes, which go through in passes of their own.
                 size=lambda prompt: len(prompt.prefix),
                 budget=model.batch_tokens,
                 max_wait_s=self._max_wait_s,

@@ -75,6 +75,7 @@ def pack_suffixes(
     lengths = torch.tensor([[len(row[k]) if k < len(row) else 0 for k in range(len(widths))] for row in rows])
     prefix = torch.tensor(prefix_lengths)[:, None]
     offsets, slots = _offsets(lengths, torch.tensor(widths))
+    # Padding has negative offsets, and learned embeddings have no position below 0.
     positions = prefix + offsets.clamp(min=0)
     cached = torch.arange(max(prefix_lengths)).expand(len(rows), -1)
     visible = torch.cat([_sees_prefix(cached, prefix, ids.shape[1]), _sees_suffix(offsets, slots)], dim=2)
@@ -86,6 +87,7 @@ def _row_ids(row: Sequence[Suffix], widths: Sequence[int]) -> list[int]:
     padded: list[int] = []
     for slot, width in enumerate(widths):
         suffix = row[slot] if slot < len(row) else ()
+        # Any id pads: only padding itself sees it.
         padded += [0] * (width - len(suffix)) + list(suffix)
     return padded
 
@@ -129,6 +131,7 @@ def attention_of(config: Any) -> Attention:
     Raises:
         PiUsageError: It has layers that cannot share a prefix, such as recurrent or chunked ones.
     """
+    # Models of several modalities keep their language model's settings in a part of the configuration.
     text = config.get_text_config(decoder=True)
     window = getattr(text, "sliding_window", None)
     layers = getattr(text, "layer_types", None) or [_FULL if window is None else _SLIDING]

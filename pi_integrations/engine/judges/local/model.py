@@ -25,7 +25,7 @@ __all__ = ["BATCH_TOKENS", "JudgeModel", "Prepared", "PromptEncoder", "load_judg
 
 # Where the matrices are large enough to be fast: more tokens in one pass only make the first answer wait.
 BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
-_QUESTIONS_REMEMBERED = 4096
+_QUESTIONS_REMEMBERED = 4096  # the questions of a spec come again with every exchange
 
 
 class PromptEncoder:
@@ -36,11 +36,13 @@ class PromptEncoder:
 
     def __init__(self, tokenizer: Any) -> None:
         frame = chat_frame(tokenizer) if tokenizer.chat_template else plain_frame()
+        # Chat templates write the start token themselves.
         start = [] if tokenizer.chat_template else _start_tokens(tokenizer)
         self._text = TextEncoder(tokenizer)
         self._opening = start + tokenizer.encode(frame.opening, add_special_tokens=False)
         self._bridge = tokenizer.encode(frame.bridge, add_special_tokens=False)
         self._closing = tokenizer.encode(frame.closing, add_special_tokens=False)
+        # By instance: a cache on the method would keep every encoder alive.
         self.suffix = lru_cache(_QUESTIONS_REMEMBERED)(self._suffix)
 
     def prefix(self, exchange: Exchange) -> tuple[int, ...]:
@@ -109,6 +111,7 @@ class JudgeModel:
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
+        # After the handler: until it ends, the error's traceback holds the tensors of the failed pass.
         _free_memory()
         if len(prompts) > 1:
             return [one for prompt in prompts for one in self.read([prompt])]
@@ -138,6 +141,7 @@ def load_judge_model(
     Raises:
         PiUsageError: Either cannot be loaded, or the model cannot serve as a judge.
     """
+    # A tokenizer that cannot serve is reported before the weights are loaded, which takes longest.
     where, tokenizer = pick_device(device), load_tokenizer(folder)
     encoder, answers = PromptEncoder(tokenizer), find_answer_tokens(tokenizer)
     model = load_model("causal-lm", folder, device=where, dtype=dtype)

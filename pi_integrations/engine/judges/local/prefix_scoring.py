@@ -125,6 +125,7 @@ class PrefixScorer:
         for begin, logits in self._passes(prompts, rows):
             yes = logits[..., self._yes].double().logsumexp(-1)
             no = logits[..., self._no].double().logsumexp(-1)
+            # The sigmoid of the difference is the share of yes; the rest of the vocabulary cancels out.
             yield begin, torch.sigmoid(yes - no).cpu()
 
     @torch.inference_mode()
@@ -140,6 +141,7 @@ class PrefixScorer:
         longest = max(map(len, prefixes))
         ids = [[*prefix, *prefix[-1:] * (longest - len(prefix))] for prefix in prefixes]
         cache = DynamicCache()
+        # Nobody reads these logits; unlimited, they are one number for each token and vocabulary entry.
         keep = {"logits_to_keep": 1} if self._keeps_logits else {}
         self._read_on(cache, torch.tensor(ids, device=self._model.device), **keep)
         return cache

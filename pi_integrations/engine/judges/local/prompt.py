@@ -16,7 +16,7 @@ from pi_integrations.errors import PiUsageError
 
 __all__ = ["PROMPT_VERSION", "PromptFrame", "chat_frame", "exchange_block", "plain_frame"]
 
-PROMPT_VERSION = 1
+PROMPT_VERSION = 1  # raise it with every change of wording: a fingerprint must not stand for two prompts
 
 INSTRUCTIONS = (
     "You judge one exchange between a user and an application. First comes the input that the application received, "
@@ -45,6 +45,7 @@ class PromptFrame:
 def exchange_block(exchange: Exchange) -> str:
     """The exchange between its tags."""
     texts = (exchange.llm_input, exchange.llm_output)
+    # Not a random tag: this judge gives the same exchange the same score.
     tag = unused_tag(texts, tags_from(*texts))
     return (
         f"<input {tag}>\n{exchange.llm_input}\n</input {tag}>\n\n<output {tag}>\n{exchange.llm_output}\n</output {tag}>"

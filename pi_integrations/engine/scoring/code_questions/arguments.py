@@ -69,7 +69,7 @@ class Signature:
         return self.rest or self.dictionary is not None or len(self.names) > 2 or bool(set(self.names) - _TEXTS)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # the same code comes again with every exchange
 def read_signature(source: str) -> Signature:
     """The signature of the last `def score` at the top level of `source`.
 
@@ -148,6 +148,7 @@ def _place_texts(signature: Signature, texts: Mapping[str, str]) -> dict[str, An
 
 
 def _further(signature: Signature, response_text: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    # An answer that nests too deep is refused only where its keys are wanted.
     if not signature.takes_further:
         return {}
     return {**_json_keys(response_text), **kwargs}
@@ -175,6 +176,7 @@ def _spare(signature: Signature, further: Mapping[str, Any], texts: Mapping[str,
     """What a `**` parameter may take, before the names that are bound already are left out."""
     if not signature.rest:
         return {}
+    # The texts come last: a key of the answer cannot pass for one of them.
     return {**({} if signature.dictionary else further), **texts}
 
 
@@ -182,6 +184,7 @@ def _by_position(
     signature: Signature, bound: dict[str, Any], rest: Mapping[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
     leading = signature.positional[: signature.positional_only]
+    # Nothing can be passed by position behind a gap; those parameters keep their defaults.
     positional = [bound[name] for name in takewhile(bound.__contains__, leading)]
     keywords = {name: value for name, value in bound.items() if name not in leading}
     spare = {name: value for name, value in rest.items() if name not in bound}

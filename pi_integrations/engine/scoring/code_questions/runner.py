@@ -58,6 +58,7 @@ class CodeRunner:
     """
 
     def __init__(self, limits: CodeLimits = CodeLimits()) -> None:  # noqa: B008 (frozen)
+        # Looked for and not imported: only workers may use it, for the reason at `_WORKER`.
         if importlib.util.find_spec("pydantic_monty") is None:
             raise ImportError("code questions need pydantic-monty; run: pip install 'pi-integrations[engine]'")
         self._limits = limits
@@ -138,6 +139,7 @@ class _SandboxPool:
             worker = self._take()
             try:
                 reply = await self._ask(worker, request)
+            # Cancelled or late: the reply that this worker still owes would answer its next request.
             except BaseException:
                 worker.kill()
                 self._threads.submit(worker.stop, 0)
@@ -176,6 +178,7 @@ class _SandboxPool:
         if self._closed:
             raise _SandboxUnavailable("the engine is stopping; send the request again")
         worker = self._idle.pop() if self._idle else _new_worker()
+        # The system may have killed it between two calls, to free memory for example.
         if worker.started and not worker.alive:
             self._threads.submit(worker.stop, 0)
             worker = _new_worker()

@@ -71,10 +71,12 @@ def _disable_core_dumps() -> None:
 
 def _run(monty: Monty, limits: CodeLimits, request: Mapping[str, Any]) -> dict[str, Any]:
     """`{"score": float, "explanation": str | None}`, or `{"reason": str, "retryable": bool}`."""
+    # Python takes a byte-order mark at the start of a file, not of a string.
     source = request["python_code"].removeprefix("\ufeff")
     texts = request["response_text"], request["input_text"]
     try:
         positional, keywords = bind(read_signature(source), *texts, request["kwargs"])
+        # Not "__main__": a block in which the code tries itself out must not run.
         inputs = {"_pi_positional": positional, "_pi_keywords": keywords, "__name__": "python_code"}
         return _reply(_outcome(monty, limits, source, inputs))
     except Refusal as refusal:
@@ -123,7 +125,7 @@ def _number(shown: str) -> float:
         raise Refusal(f"score returned {{'score': {shown}}}, which is not a number") from None
     if not (math.isfinite(number) and 0 <= number <= 1):
         raise Refusal(f"score returned {{'score': {shown}}}, which is not in [0, 1]")
-    return number + 0.0
+    return number + 0.0  # -0.0 becomes 0.0
 
 
 def _shortened(explanation: str) -> str:
@@ -157,5 +159,6 @@ def _kind_and_message(error: MontyError) -> tuple[str, str]:
 
 def _where(error: MontyError, lines: int) -> str:
     frames = error.traceback() if isinstance(error, MontyRuntimeError | MontySyntaxError) else []
+    # Lines beyond are those of `_CALL`, which the user never saw.
     own = [frame.line for frame in frames if frame.filename.startswith("<python-input") and frame.line <= lines]
     return f", line {own[-1]}" if own else ""
