@@ -12,12 +12,11 @@ import httpx
 import pytest
 from browser import find_browser, running_browser
 from engine.page_engine import Served
-from pi_integrations.client.job_routes import JobRoutes
 from pydantic import BaseModel, ConfigDict, Field
 
 from pi_integrations import AsyncPiClient, PiStatusError
 from pi_integrations.client.calls import Calls
-from pi_integrations.client.jobs import Job, JobResource
+from pi_integrations.client.jobs import JobResource
 from pi_integrations.engine import families as builders
 from pi_integrations.engine.app import create_app
 from pi_integrations.engine.jobs import FamilyWork, JobSettings, Run
@@ -86,10 +85,7 @@ class Rhymes(JobResource[ToyRequest, ToyStatus, Rhyme]):
     """`client.toys.rhymes`, as a resource of the client would have it."""
 
     def __init__(self, calls: Calls) -> None:
-        super().__init__(JobRoutes(calls, TOY))
-
-    async def start_job(self, *, idempotency_key: str | None = None, **given: Any) -> Job[ToyStatus, Rhyme]:
-        return await self._start(ToyRequest(**given), idempotency_key)
+        super().__init__(calls, TOY)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from attempts import inputs_family, run_job
 from chat_fakes import FunctionModel, said
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers.langchain import wait_for_all_tracers
 from langsmith import tracing_context
-from lives import inputs_family, run_job
 
 from pi_integrations import embedded
 from pi_integrations.background import BackgroundScorer
