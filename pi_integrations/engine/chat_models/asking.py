@@ -184,8 +184,10 @@ class ChatModel:
             asked = form(model) if form else model
             return await asked.ainvoke(messages, config)
 
+        # Outside the time-out: a request that waits for its turn here is not late.
         async with self._slots:
             answer = await _asked(send, self._role, self._timeout, self._secrets)
+        # LangChain answers with a mapping where structured output is asked for with `include_raw`.
         message = answer.get("raw") if isinstance(answer, Mapping) else answer
         if not isinstance(message, AIMessage):
             raise NoAnswer(f"the {self._role.name} gave a {type(message).__name__} where an AIMessage is due")
@@ -219,6 +221,7 @@ class Embedder:
 
 
 def _encoded(vector: Sequence[float]) -> str:
+    # Little-endian by name: another machine may take the job over and read it.
     return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode()
 
 
@@ -243,6 +246,7 @@ async def _asked(call: Callable[[], Awaitable[T]], role: Role, timeout: float | 
         async with asyncio.timeout(timeout) as limit:
             return await asyncio.create_task(run(), context=Context())
     except Exception as error:  # noqa: BLE001 - whatever a provider raises is a reason, never a crash
+        # By the limit and not by the type: a provider's own TimeoutError is told in its own words.
         if limit.expired():
             late = f"the {role.name} gave no answer within {timeout:g} s{role.when_late}"
             raise NoAnswer(late, retryable=True) from None

@@ -20,7 +20,7 @@ _FIRST_GUESS_WRITTEN = 200
 _CAUTION = 1.25
 # Of what is left beyond a call's expected cost, the part that its answer may take if it is longer than expected.
 _SHARE = 0.25
-_SLACK = 1e-9
+_SLACK = 1e-9  # sums of floats may pass a ceiling that they should only meet
 _SUMS = ("calls", "calls_without_usage", "input_tokens", "output_tokens", "judge_usd")
 _MAXIMA = ("max_call_usd", "max_score_usd")
 
@@ -141,6 +141,7 @@ class Budget:
             setattr(self._settled, name, kept.get(name, 0))
         self._max_batch_usd: float | None = kept.get("max_batch_usd")
         self._freed = asyncio.Event()
+        # Held by one score while none has shown what it costs, so that only that one may pass the ceiling.
         self._first_score = asyncio.Lock()
 
     def open(self, guess: float) -> Spending:
@@ -200,6 +201,7 @@ class Budget:
     async def _set_aside(self, spending: Spending, needed: float, share: float = 0.0) -> AsyncIterator[float]:
         """While a call is under way: the US dollars set aside for it, `needed` and this share of what is left."""
         while self._ceiling is not None and ((room := self._room(spending)) < needed - _SLACK or room <= 0):
+            # Nothing is under way that could leave something over: the wait would never end.
             if not any(other.calls_under_way for other in self._open):
                 raise CeilingReached
             await self._freed.wait()

@@ -143,6 +143,7 @@ class Patience:
         if asked is not None:
             # Never sooner than asked, and not all callers at the same moment.
             return asked * _jitter.uniform(1.0, 1.1) + _jitter.uniform(0, self._first_wait)
+        # The exponent has a limit because a power of floats overflows instead of becoming infinite.
         ceiling = min(_MAX_WAIT, self._first_wait * 2.0 ** min(state.attempt_number - 1, 16))
         return ceiling * _jitter.uniform(0.5, 1.0)
 
@@ -158,6 +159,7 @@ def shorten(text: str) -> str:
 
 def redacted(text: str, secrets: Collection[str] = ()) -> str:
     """`text` on one line, its first 2,000 characters, without `secrets` and without what looks like one."""
+    # Before the text is cut, which may leave a part of a secret that is not found any more.
     for secret in secrets:
         text = text.replace(secret, "[redacted]")
     return " ".join(_SECRETS.sub("[redacted]", text[:2000]).split())
@@ -176,6 +178,7 @@ def failure_of(error: Exception, secrets: Collection[str] = (), *, who: str, rea
         return NoAnswer(f"the {who}'s answer was cut off at its token limit; raise max_tokens of the chat model")
     if _is_filtered(error, status, names):
         return NoAnswer(f"the {who}'s provider stopped the answer ({shown})", detail=detail, declined=True)
+    # Rate limits on tokens speak of requests that are too large as well, but those pass.
     if status != 429 and (_TOO_LONG.search(names) or _TOO_LONG.search(str(error))):
         reason = f"the {reads} is longer than the {who} reads; shorten it or use a model that reads more ({shown})"
         return NoAnswer(reason, detail=detail, too_long=True)
@@ -189,6 +192,7 @@ def failure_of(error: Exception, secrets: Collection[str] = (), *, who: str, rea
 
 def _is_misread(error: Exception, status: int | None) -> bool:
     """Whether `error` is what a body of another form than the provider's own leads to, such as one of no choices."""
+    # A setting that the package does not know is a TypeError as well, and will be one every time.
     return isinstance(error, _MISREAD) and status is None and "keyword argument" not in str(error)
 
 
@@ -215,6 +219,7 @@ def _codes(holder: object) -> Iterator[str]:
 
 
 def _is_passing(error: Exception, status: int | None, names: str) -> bool:
+    # OpenAI sends a 429 for an account without credit too, and no waiting fills it.
     if "insufficient_quota" in f"{getattr(error, 'code', '')} {error}":
         return False
     if status is not None:

@@ -112,6 +112,7 @@ def at_most(model: BaseChatModel, tokens: int | None) -> BaseChatModel:
     if tokens is None or field is None:
         return model
     own = getattr(model, field)
+    # Ollama's `num_predict` is negative for no limit.
     if isinstance(own, int) and 0 < own <= tokens:
         return model
     return model.model_copy(update={field: tokens})
@@ -128,6 +129,7 @@ def _limit_field(model: BaseChatModel) -> str | None:
 
 def identity_of(model: BaseChatModel) -> str:
     """Provider, model, class and the settings that move its answers; no secrets and no addresses."""
+    # Private, but the one place where all providers' packages give provider and model under the same names.
     known = model._get_ls_params()
     name = known.get("ls_model_name") or getattr(model, "model_name", None) or getattr(model, "model", "")
     temperature = getattr(model, "temperature", None)

@@ -73,6 +73,7 @@ def _is_refusal(block: object) -> bool:
 
 def after_thinking(text: str) -> int:
     """Where the answer begins in `text`: behind the last thought, or at 0."""
+    # By its end alone: some chat templates put the opening tag into the prompt, so replies lack it.
     return text.rfind(_END_OF_THOUGHT) + len(_END_OF_THOUGHT) if _END_OF_THOUGHT in text else 0
 
 
@@ -84,18 +85,20 @@ def json_values(text: str, *, lenient: bool) -> Iterator[Any]:
     meant. Of what was cut off, whole elements are read and nothing is completed. The time is linear in the length.
     """
     text = text[:_MAX_LENGTH]
+    # A thought that never ends was cut off, and what looks like an answer in it is none.
     text = text[after_thinking(text) :].partition(_START_OF_THOUGHT)[0]
     decoder, at, invalid = json.JSONDecoder(strict=not lenient), 0, 0
     while invalid < _MAX_INVALID and (opening := _OPENING.search(text, at)):
         value, at = None, opening.start() + 1
         try:
             value, at = decoder.raw_decode(text, opening.start())
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError):  # RecursionError: brackets nested a thousand deep
             invalid += 1
             if lenient:
                 reader = _Reader(text, opening.start())
                 with suppress(_Unreadable):
                     value = reader.value(0)
+                # Behind all that was read, even in vain: nothing is read again, or the time would be quadratic.
                 at = max(reader.at, at)
         if value is not None:
             yield value
@@ -113,6 +116,7 @@ def read_list(text: str, is_readable: Callable[[Any], bool]) -> list[Any] | None
     objects: list[Any] = [value for value in values if isinstance(value, dict)]
     if not lists:
         return objects or None
+    # Reversed, because `max` returns the first of equals.
     best = max(reversed(lists), key=lambda found: (*_count_readable(found, is_readable), len(found)))
     return objects if _count_readable(objects, is_readable) > _count_readable(best, is_readable) else best
 
@@ -240,6 +244,7 @@ class _Reader:
 
 def _unescaped(text: str, quote: str) -> str:
     if quote == "'":
+        # JSON has no escape for a single quote.
         text = text.replace("\\'", "'")
     text = _OPEN_QUOTE.sub(r'\1\\"', _ESCAPE.sub(_valid_escape, text))
     try:

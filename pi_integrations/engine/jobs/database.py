@@ -32,10 +32,10 @@ FOREVER = float("inf")
 _PAUSE_SECONDS = 0.5
 _LOG_SECONDS = 30.0
 _FINISH_SECONDS = 5.0
-_TABLES_LOCK = 7_304_921_550
+_TABLES_LOCK = 7_304_921_550  # any number that nobody else is likely to lock
 _LOCK_SECONDS = 30
 _LOCK_PAUSE = 0.02
-_CONNECTIONS = 12
+_CONNECTIONS = 12  # one for each thread that writes or reads
 # By itself TCP waits a quarter of an hour before it gives up a server that vanished.
 _KEEPALIVE = {
     "connect_timeout": 5,
@@ -77,6 +77,7 @@ class Database:
         """
         try:
             with self.engine.begin() as connection:
+                # Two processes that both find a table missing would both create it, and one would fail.
                 if not self.is_sqlite:
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TABLES_LOCK)))
                 metadata.create_all(connection)
@@ -129,6 +130,7 @@ class Database:
         """Seconds since 1970 by the clock that all workers share."""
         if self.is_sqlite:
             return time.time()
+        # Not `now()`, which stands still at the beginning of the transaction.
         return float(connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
 
     def insert_new(self, table: sa.Table) -> Any:
@@ -141,6 +143,7 @@ class Database:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), _FINISH_SECONDS)
         for pool in (self._writers, self._readers):
+            # In a thread, since it blocks until the last transaction has come to its end.
             await asyncio.to_thread(pool.shutdown, cancel_futures=True)
         self.engine.dispose()
 
@@ -173,6 +176,7 @@ def sqlite_engine(data_dir: Path) -> sa.Engine:
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in ("jobs.sqlite", "dbos.sqlite"):
+            # SQLite itself would create them with whatever permissions the umask leaves.
             (data_dir / name).touch(mode=0o600)
     except OSError as error:
         raise PiUsageError(
@@ -218,6 +222,7 @@ def _postgres_url(url: str) -> sa.URL:
         parsed = None
     if parsed is None or parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise PiUsageError("the database URL is not one of Postgres; give postgresql://USER:PASSWORD@HOST/DATABASE")
+    # For a URL that names no driver SQLAlchemy looks for psycopg2, which the engine does not install.
     return parsed.set(drivername="postgresql+psycopg")
 
 

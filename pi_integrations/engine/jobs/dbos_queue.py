@@ -24,12 +24,12 @@ __all__ = ["DbosQueue", "QueueAway", "WorkflowState", "workflow_id"]
 _APPLICATION_VERSION = "pi-jobs-1"
 # All queues together; a poll costs some three milliseconds of processor time.
 _POLLS_A_SECOND = 4
-_SLOWEST_POLL = 1.0
+_SLOWEST_POLL = 1.0  # documented: the longest that a job waits for its first step
 # Takeovers are rare, and their workers were silent for seconds before.
 _TAKEOVER_POLL = 2.0
 _TAKEOVERS = 2
 _STATES_AT_A_TIME = 500
-_CONNECTIONS = 8
+_CONNECTIONS = 8  # with the 12 of `database`, the 20 that the operator's guide names
 _PATIENCE_SECONDS = 10.0
 _STOPPING_SECONDS = 0.2
 T = TypeVar("T")

@@ -55,6 +55,7 @@ class JobEngine:
         self._database = database = Database(url, settings.data_dir)
         self._store = store = JobStore(database)
         self._follower = Follower(database)
+        # By a lambda: the supervisor is made last, since it needs the runner.
         self._runner = runner = Runner(
             database, store, settings, all_works, worker, self._follower.changed, lambda: self._supervisor.wake()
         )
@@ -107,11 +108,13 @@ class JobEngine:
             job_id=uuid.uuid4().hex,
             family=work.path,
             owner=owner,
+            # Not the bytes that came: a client that repeats its key may write the same body in another way.
             request=request.model_dump_json(by_alias=True),
             idempotency_key=idempotency_key,
             webhook_url=webhook,
         )
         job = await self._database.write(create)
+        # An earlier request with the same key made it, and it has left its queue since.
         if job.state is not JobState.QUEUED:
             return await self.view(work, job.job_id, owner=owner) or JobView(job, [])
         try:
@@ -140,6 +143,7 @@ class JobEngine:
 
     async def get(self, work: FamilyWork[Any], job_id: str, *, owner: str) -> JobRecord | None:
         """The owner's job of that family, or None."""
+        # No other text is an id of ours, and one with a NUL in it would fail in Postgres.
         if not _JOB_ID.fullmatch(job_id):
             return None
         job = await self._database.read(partial(self._store.get, job_id=job_id))

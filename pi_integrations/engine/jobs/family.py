@@ -46,6 +46,7 @@ class Artifacts:
         """
         try:
             path = (self._folder / name).resolve()
+        # Such as a NUL in the name, or links in a circle: refused below, like any other bad name.
         except (OSError, RuntimeError, ValueError):
             path = self._folder
         if self._folder not in path.parents:

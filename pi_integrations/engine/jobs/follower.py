@@ -81,6 +81,7 @@ class Follower:
         some = partial(_some_lines, job_id=job_id, stream=stream, start=start, limit=limit)
         while not self._closed:
             with suppress(SQLAlchemyError):
+                # Little patience at a time: the engine's end must be noticed while the database is away.
                 return await self._database.read(some, patience=1.0)
         return []
 
@@ -110,6 +111,7 @@ class Follower:
                 await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)
 
     def _publish(self, followed: list[str], found: dict[str, Counts]) -> None:
+        # The default equals nothing that is found, so that None, which says that a job is gone, is news too.
         if any(self._counts.get(job_id, ()) != found.get(job_id) for job_id in followed):
             self._counts.update({job_id: found.get(job_id) for job_id in followed if job_id in self._readers})
             self._news.set()

@@ -27,7 +27,7 @@ from pi_integrations.engine.jobs.tables import dumps, workers
 __all__ = ["Heartbeat", "end_task", "new_worker_id"]
 
 logger = logging.getLogger(__name__)
-_CANCEL_SECONDS = 0.2
+_CANCEL_SECONDS = 0.2  # until a cancellation that may have been lost is sent again
 
 
 @dataclass(eq=False)
@@ -70,6 +70,7 @@ class Heartbeat:
             claimed = self.runner.claimed
             try:
                 found_dead, current = await self.database.write(self._beat, patience=FOREVER)
+            # A beat that ended would be a death to the others, while the jobs here went on.
             except Exception:
                 logger.exception("the heartbeat failed; trying again")
                 continue
@@ -81,6 +82,7 @@ class Heartbeat:
         """Whether dead workers were found, whose rows are removed; and this worker's attempts that are current."""
         now = self.database.clock(connection)
         changed = sa.update(workers).where(workers.c.worker == self.worker).values(beat=now)
+        # The first beat, or others took this worker for dead while it was frozen, and removed its row.
         if not connection.execute(changed).rowcount:
             made = self.database.insert_new(workers)
             connection.execute(made.values(worker=self.worker, beat=now, families=dumps(list(self.families))))
@@ -119,12 +121,14 @@ async def end_task(task: asyncio.Task[None]) -> None:
 
 def new_worker_id() -> str:
     """An id unlike any other process's: its machine, its process number, its start, and something random."""
+    # No part holds a hyphen: `_is_gone` takes the id apart there.
     return f"{_machine()}-{os.getpid()}-{_started(os.getpid()) or 0}-{uuid.uuid4().hex[:16]}"
 
 
 def _is_gone(worker: str) -> bool:
     """Whether a worker of this machine has died, which is known without a silence; False for those elsewhere."""
     machine, number, started, _ = worker.split("-")
+    # On Windows `os.kill` with 0 does not ask whether a process exists: it sends Ctrl+C.
     if os.name != "posix" or machine != _machine():
         return False
     try:
@@ -133,6 +137,7 @@ def _is_gone(worker: str) -> bool:
         return True
     except PermissionError:
         return False
+    # The kernel gives the numbers of dead processes to new ones, which started later.
     now = _started(int(number))
     return now is not None and now != int(started)
 
@@ -141,6 +146,7 @@ def _is_gone(worker: str) -> bool:
 def _machine() -> str:
     """This machine, and the space its process numbers are from: containers on one machine have several."""
     parts = [platform.node()]
+    # Process numbers and ticks begin anew at each boot. Systems without /proc have the machine's name alone.
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
         parts.append(str(Path("/proc/self/ns/pid").readlink()))
@@ -150,7 +156,8 @@ def _machine() -> str:
 def _started(number: int) -> int | None:
     """When a process started, in the kernel's ticks; 0 for a zombie; None where the system does not say."""
     try:
+        # The command's name stands in parentheses, and may itself hold spaces and parentheses.
         fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return 0 if fields[0] in "ZX" else int(fields[19])
+    return 0 if fields[0] in "ZX" else int(fields[19])  # fields 3 and 22 of proc(5)

@@ -81,6 +81,7 @@ class Runner:
         # In the engine's own context, not in one of DBOS.
         task = self._context.copy().run(asyncio.create_task, self._work(job))
         self._tasks[job_id, attempt] = task
+        # `stop` began while the job was being claimed, and did not see this task.
         if self._stopping:
             task.cancel()
         try:
@@ -88,6 +89,7 @@ class Runner:
         except asyncio.CancelledError:
             if self._stopping:
                 raise
+            # Cancelled by its owner, or another worker's by now: this one has nothing left to write.
             return
         finally:
             del self._tasks[job_id, attempt]
@@ -123,6 +125,7 @@ class _LiveRun:
         self._store, self._database = runner.store, runner.database
         self._attempt = job.attempt
         self._counts = (job.row_count, job.message_count)
+        # Guards the counts: the store tells a repeated commit from a new one by them, so none may overlap.
         self._one_at_a_time = asyncio.Lock()
         self.job_id = job.job_id
         self.progress = job.progress
@@ -140,6 +143,7 @@ class _LiveRun:
             record = partial(self._store.record, job_id=self.job_id, key=key, answer=dumps(await call()))
             # Shielded: an answer that was paid for is stored even while the engine stops.
             kept = await asyncio.shield(self._database.write(record, patience=FOREVER))
+        # Read back although it may be at hand: every attempt sees the same types, such as lists for tuples.
         return json.loads(kept)
 
     async def commit(

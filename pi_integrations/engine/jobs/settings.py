@@ -54,6 +54,7 @@ class JobSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data_dir", Path(self.data_dir).expanduser())
+        # Not `< 0`, here and below: NaN is to be refused too.
         if not self.retention_days >= 0:
             raise PiUsageError(f"retention_days is {self.retention_days}; give 0 for ever, or days > 0")
         for name in ("max_artifact_bytes", "max_total_artifact_bytes"):
@@ -64,6 +65,7 @@ class JobSettings:
                 f"beat_seconds is {self.beat_seconds} and silence_seconds {self.silence_seconds}; a beat must be"
                 " above 0 and shorter than the silence"
             )
+        # `tuple` would take it apart into hosts of one letter each.
         if isinstance(self.webhook_hosts, str):  # type: ignore[unreachable]
             raise PiUsageError("webhook_hosts is a text; give a tuple of hosts")
         object.__setattr__(self, "webhook_hosts", tuple(self.webhook_hosts))

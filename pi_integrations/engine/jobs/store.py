@@ -90,6 +90,7 @@ class JobStore:
         if connection.execute(made).rowcount:
             self._append(connection, job_id, "messages", 0, ["LAUNCHING"])
         found = self.get(connection, job_id)
+        # Nor made by an earlier try whose answer was lost: the key belongs to another job.
         if found is None:
             same_key = (jobs.c.owner == owner, jobs.c.family == family, jobs.c.idempotency_key == idempotency_key)
             found = JobRecord.of(connection.execute(sa.select(jobs).where(*same_key)).one())
@@ -104,6 +105,7 @@ class JobStore:
             AttemptOver: when that attempt is not the current one, or the job is over.
         """
         row = self._current(connection, job_id, attempt)
+        # A claim of this same worker is one whose answer was lost, and is made again.
         if row.worker not in (None, worker):
             raise AttemptOver
         values: dict[str, Any] = {"state": JobState.RUNNING.value, "worker": worker}
@@ -125,6 +127,7 @@ class JobStore:
         if (current.row_count, current.message_count) == (new.row_count, new.message_count):
             self._append(connection, new.job_id, "data", new.row_count, new.rows)
             self._append(connection, new.job_id, "messages", new.message_count, map(_one_line, new.messages))
+        # With the counts after it, the commit was made before and only its answer was lost.
         elif (current.row_count, current.message_count) != new.counts_after:
             raise AttemptOver
         if new.progress is not None:
@@ -169,6 +172,7 @@ class JobStore:
             "result": result,
         }
         _update(connection, job_id, values)
+        # Only a further attempt would read them.
         connection.execute(sa.delete(answers).where(answers.c.job_id == job_id))
         return True
 
@@ -249,6 +253,7 @@ class JobStore:
     def _current(self, connection: sa.Connection, job_id: str, attempt: int | None) -> Any:
         """The row of an open job, locked, if `attempt` is its current one or None."""
         columns = (jobs.c.state, jobs.c.attempt, jobs.c.worker, jobs.c.row_count, jobs.c.message_count, jobs.c.crashes)
+        # SQLite has no FOR UPDATE, and SQLAlchemy leaves it out; there BEGIN IMMEDIATE keeps other writers away.
         query = sa.select(*columns).where(jobs.c.job_id == job_id).with_for_update()
         row = connection.execute(query).one_or_none()
         if row is None or row.state in FINAL or (attempt is not None and row.attempt != attempt):
@@ -279,4 +284,5 @@ def _one_line(text: str) -> str:
 
 
 def _storable(text: str) -> str:
+    # Postgres takes no NUL in a text, and no driver takes half of a surrogate pair.
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

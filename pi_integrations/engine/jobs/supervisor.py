@@ -82,12 +82,14 @@ class Supervisor:
             now = asyncio.get_running_loop().time()
             await self._try("look for jobs of dead workers", self._take_over)
             await self._try("deliver webhooks", self.webhooks.deliver)
+            # A worker that died may have taken attempts off a queue without having claimed them yet.
             if now >= next_search or self.heartbeat.found_dead.is_set():
                 self.heartbeat.found_dead.clear()
                 next_search = now + self.settings.silence_seconds
                 await self._try("look for jobs that no worker took", self._requeue_unclaimed)
             await self._try("remove old jobs", self._remove_old)
             with suppress(TimeoutError):
+                # Not `wait_for`, which may lose the cancellation that ends this watch (see `end_task`).
                 async with asyncio.timeout(self.settings.beat_seconds):
                     await self._wake.wait()
             self._wake.clear()
@@ -97,6 +99,7 @@ class Supervisor:
             await work()
         except (SQLAlchemyError, QueueAway) as error:
             logger.warning("could not %s, trying again: %s", what, str(error).split("\n")[0])
+        # Whatever it is, the watch goes on: without it no job would be taken over any more.
         except Exception:
             logger.exception("could not %s, trying again", what)
 
@@ -126,6 +129,7 @@ class Supervisor:
 
     async def _requeue_unclaimed(self) -> None:
         long_ago = asyncio.get_running_loop().time() - 10 * self.settings.silence_seconds
+        # Most entries are of jobs that came to their end meanwhile, and nothing else removes those.
         self._missing = {workflow: since for workflow, since in self._missing.items() if since > long_ago}
         found = await self.database.read(partial(self.store.open_jobs, claimed=False))
         states = await self.queue.states(workflow_id(job.job_id, job.attempt) for job in found)
@@ -143,6 +147,7 @@ class Supervisor:
         attempt = await self.database.write(begin)
         if attempt is not None:
             logger.warning("job %s lost its worker %s; attempt %d begins", job.job_id, job.worker, attempt)
+            # Should this fail, the attempt is known and on no queue, and a later search puts it there.
             await self.queue.enqueue(job.job_id, attempt, job.family, taken_over=True)
             await self.queue.cancel(job.job_id, job.attempt)
 
@@ -185,6 +190,7 @@ class Supervisor:
         where = (jobs.c.state.in_(FINAL), jobs.c.finished < before, jobs.c.owner != _NOBODY)
         old = list(connection.execute(sa.select(jobs.c.job_id).where(*where).limit(100)).scalars())
         hidden = sa.update(jobs).where(jobs.c.job_id.in_(old))
+        # Without their keys: two owners may have used the same one, and keys are unique within an owner.
         connection.execute(hidden.values(owner=_NOBODY, idempotency_key=None))
         query = sa.select(jobs.c.job_id, jobs.c.attempt).where(jobs.c.owner == _NOBODY).limit(100)
         return list(connection.execute(query))

@@ -56,6 +56,7 @@ lines = sa.Table(
     metadata,
     sa.Column("job_id", sa.String(64), primary_key=True),
     sa.Column("stream", sa.String(8), primary_key=True),
+    # In the key, so that the database refuses a line that is appended twice.
     sa.Column("sequence", sa.Integer, primary_key=True),
     sa.Column("line", sa.Text, nullable=False),
 )
@@ -119,4 +120,5 @@ class JobView:
 
 def dumps(value: Any) -> str:
     """`value` as JSON that any text column takes: ASCII, so neither NUL nor half a surrogate pair is ever in it."""
+    # NaN is no JSON: a single one in a row would make the job unreadable to clients.
     return json.dumps(value, allow_nan=False, separators=(",", ":"))

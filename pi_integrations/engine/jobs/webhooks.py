@@ -69,6 +69,7 @@ class WebhookDelivery:
     def _undelivered(self, connection: sa.Connection) -> list[tuple[str, str | None]]:
         where = (jobs.c.webhook == "WAITING", jobs.c.state.in_(FINAL))
         found = connection.execute(sa.select(jobs.c.job_id, jobs.c.webhook_worker).where(*where)).all()
+        # Those held by this worker count as free: what it still delivers is in its tasks.
         alive = self.heartbeat.alive(connection) - {self.worker}
         return [(job_id, holder) for job_id, holder in found if holder not in alive and job_id not in self._tasks]
 
@@ -85,6 +86,7 @@ class WebhookDelivery:
 
     def _claim(self, connection: sa.Connection, job_id: str, holder: str | None) -> JobRecord | None:
         """The job, when its webhook is this worker's to deliver from now on."""
+        # Like `=`, but NULL is equal to NULL here: before the first claim there is no holder.
         held = jobs.c.webhook_worker.is_not_distinct_from(holder)
         where = (jobs.c.job_id == job_id, jobs.c.webhook == "WAITING", held)
         claimed = connection.execute(sa.update(jobs).where(*where).values(webhook_worker=self.worker)).rowcount
@@ -159,7 +161,9 @@ class WebhookSender:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": sign(self._secret, job.job_id, timestamp, body),
         }
+        # A redirect would lead to hosts that the operator has not allowed.
         async with httpx.AsyncClient(follow_redirects=False, timeout=_TIMEOUT, trust_env=False) as client:
+            # Streamed, so that the receiver's body, which may be of any size, is never read.
             async with client.stream("POST", job.webhook_url, content=body, headers=headers) as response:
                 if not response.is_success:
                     raise httpx.HTTPStatusError(str(response.status_code), request=response.request, response=response)
@@ -172,6 +176,7 @@ def _names(parts: SplitResult) -> set[str]:
     except (KeyError, ValueError):
         return set()
     host = (parts.hostname or "").lower()
+    # `hostname` has lost the brackets of an IPv6 address, and without them a port cannot be told apart.
     host = f"[{host}]" if ":" in host else host
     return {f"{host}:{port}", host} if port == _PORTS[parts.scheme] else {f"{host}:{port}"}
 

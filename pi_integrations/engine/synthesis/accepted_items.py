@@ -37,6 +37,7 @@ _SAMPLED_CHARACTERS = 4000
 @dataclass(frozen=True, slots=True, order=True)
 class _Accepted:
     distance: float
+    # Unlike any other's, so that sorting never compares items, which have no order.
     number: int
     item: Item
     words: frozenset[str]
@@ -204,6 +205,7 @@ class AcceptedItems:
         self._meanings = EmbeddingDuplicates(cosine)
         self._shots = ShotPool()
         self._diversity = Diversity()
+        # Batches ask for repetitions while another one is being accepted, in two threads.
         self._lock = Lock()
 
     async def add_seeds(self, seeds: Sequence[Item], vectors: Vectors) -> None:
@@ -271,6 +273,7 @@ class AcceptedItems:
 
     def shots(self, count: int, policy: Policy, rng: random.Random) -> list[Item]:
         """Examples for a batch."""
+        # Without the lock: the task that launches batches is the one that awaits every change to the shots.
         return self._shots.choose(count, policy, rng)
 
     async def figures(self) -> dict[str, Any]:

@@ -151,6 +151,7 @@ class _Maker:
                 if not shots:
                     raise
                 shots = shots[: len(shots) // 2]
+                # Under the old key it is on record that the prompt was too long.
                 key = f"{self._key}/items-{len(shots)}"
 
     async def _answered(self, items: _Numbered, system_prompt: str) -> _Numbered:
@@ -222,6 +223,7 @@ def _read_verdicts(text: str, count: int) -> dict[int, bool]:
     """Verdicts by the number of their item, from 1 to `count`; of two on the same item the worse."""
     values = read_list(text, lambda value: bool(_verdicts_in(value, count)) or _verdict(value) is not None) or []
     plain = [verdict for value in values if (verdict := _verdict(value)) is not None]
+    # Verdicts without numbers are in the order of the items only if there is one for each.
     if len(plain) == len(values) == count:
         return dict(enumerate(plain, start=1))
     verdicts: dict[int, bool] = {}

@@ -73,6 +73,7 @@ class Calls:
             reply = await self._patiently(lambda: self._generator.ask(prompt, temperature=temperature, max_tokens=most))
             return _to_record(reply)
 
+        # Money stays set aside until the spending has the call: in between, it would look free to others.
         async with AsyncExitStack() as pending:
             try:
                 reply = Reply(**await self._run.recorded(key, call))
@@ -177,6 +178,7 @@ async def side_by_side(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(call) for call in calls]
     except* Exception as errors:  # noqa: BLE001 - raised below
+        # Raised here, it would be wrapped in a group again.
         failed = errors.exceptions[0]
     else:
         return [task.result() for task in tasks]

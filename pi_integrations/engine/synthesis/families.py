@@ -88,6 +88,7 @@ def _families(tools: Tools) -> list[FamilyWork[Any]]:
             # The process that accepted the job may have known other prices.
             check(request)
             return await Generation(GenerationRequest.of(request), run, tools).work()
+        # Of other exceptions the job's owner reads no more than that the engine failed.
         except PiUsageError as error:
             raise JobStopped(str(error)) from None
 

@@ -71,6 +71,7 @@ class Generation:
         models = (tools.generator, tools.service, tools.embedder)
         self._calls = Calls(run, *models, self._budget, tools.patience, self._report, self._report_cost)
         self._accepted = AcceptedItems(tools.similarity, tools.cosine)
+        # Keeps commits in order: one of costs alone must not put an older state over a newer one.
         self._committing = asyncio.Lock()
         self._measured = 0
         self._committed: Mapping[str, Any] | None = run.progress
@@ -83,6 +84,7 @@ class Generation:
             JobStopped: when the generator cannot be asked, or has nothing new to say.
             PiUsageError: when the embeddings model gives vectors that cannot be compared.
         """
+        # An earlier attempt committed that, and died before the job was ended.
         if self._state.failed:
             raise JobStopped(self._state.failed)
         try:
@@ -151,6 +153,7 @@ class Generation:
             elif len(rows) < room:
                 rows.append(item.row(scores))
         result.tally.accepted = len(rows)
+        # Before the commit, which saves rows, state and cost together.
         self._budget.settle(spending)
         if result.halted:
             self._stop()
@@ -192,6 +195,7 @@ class Generation:
         now = asyncio.get_running_loop().time()
         if self._committed is None or now < self._committed_at + _COST_EVERY:
             return
+        # Before the lock is waited for: each call that ends meanwhile would commit as well.
         self._committed_at = now
         async with self._committing:
             status = self._committed["status"]
@@ -254,6 +258,7 @@ class _Window:
         """The first batch, when it has come to its end; None when there is none."""
         if not self.running:
             return None
+        # Not the one that is ready first: later batches build on this order, in every attempt at the job.
         await self.running[0].task
         return self.running.popleft()
 
@@ -280,6 +285,7 @@ class _Window:
     def _next_batch(self, state: State, count: int) -> Batch:
         number = state.settled + len(self.running)
         tag_source = f"{self.job_id}:{number}"
+        # `Random` digests a text itself, without `hash`, which differs between processes.
         rng = random.Random(tag_source)
         policy = self.request.policy
         theme = rng.choice(self.themes) if self.themes and rng.random() < policy.theme_probability else None

@@ -24,7 +24,7 @@ _SLOTS = 128
 _SEED = 1
 # Texts compared exactly for one new text, at most, so that its time is bounded.
 _COMPARED = 1000
-_BITMAP_BITS = 18
+_BITMAP_BITS = 18  # 64 slots for each hash of a full sketch; two in one slot only raise a bound
 
 _Signature = npt.NDArray[np.uint8]
 
@@ -51,6 +51,7 @@ class Sketch:
     @classmethod
     def of(cls, hashes: Hashes) -> Sketch:
         """The sketch of distinct hashes in ascending order."""
+        # Copied, since a slice would keep all hashes of a long text in memory.
         return cls(hashes[:SKETCH_SIZE].copy(), len(hashes))
 
     @property
@@ -139,6 +140,7 @@ class NearDuplicates:
             agreeing += row[: len(self)] == value
         found = np.flatnonzero(agreeing >= self._least_agreeing)
         if len(found) > _COMPARED:
+            # Signed first: the negative of an unsigned byte wraps around.
             best = np.argsort(-agreeing[found].astype(np.int16), kind="stable")[:_COMPARED]
             found = np.sort(found[best])
         return found
@@ -167,6 +169,7 @@ def _upper_bounds(query: Sketch, others: Sequence[Sketch]) -> npt.NDArray[np.flo
     bitmap[_slots(query.hashes)] = True
     lengths = np.array([len(other.hashes) for other in others])
     hashes = np.concatenate([other.hashes for other in others])
+    # As integers: of booleans the sum is a logical or. No sketch is empty; `reduceat` would not give 0 for it.
     shared = np.add.reduceat(bitmap[_slots(hashes)], np.cumsum(lengths) - lengths, dtype=np.int64)
     shared = np.minimum(shared, len(query.hashes))
     whole = np.array([other.whole and query.whole for other in others])

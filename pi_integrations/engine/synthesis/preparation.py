@@ -21,7 +21,7 @@ _LONGEST_THEME = 200
 _SHOWN_SEEDS = 20
 _TRIES = 3
 _NAMES = ("theme", "name", "title", "topic")
-_EMBEDDED_AT_ONCE = 100
+_EMBEDDED_AT_ONCE = 100  # in the keys of recorded answers: jobs begun with another number lack some vectors
 
 
 @dataclass(slots=True)

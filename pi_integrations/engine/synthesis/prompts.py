@@ -44,6 +44,7 @@ class _Page:
         # The same in every attempt at a job, so that the prompt is too.
         tag = unused_tag([text for _, text in self._blocks], seeded_tags(self._draw))
         material = [block(name, text, tag) for name, text in self._blocks]
+        # `ScriptedGenerator` knows what to answer by these words.
         form = f"Reply with a JSON list of exactly {count} {what} and nothing else, in this shape: {_SHAPES[what]}"
         return Prompt(_SYSTEM, "\n\n".join([f"The tag is {tag}.", *material, *instructions, form]))
 

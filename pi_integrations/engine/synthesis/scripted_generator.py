@@ -97,6 +97,7 @@ def _scripted_answer(prompt: str) -> str:
     wanted = _WANTED.findall(prompt)
     if not wanted:
         return _filled(rng.choice(_ANSWERS), _filling(rng))
+    # The last, since material that is quoted before it may hold the same words.
     count, what = int(wanted[-1][0]), wanted[-1][1]
     if what == "verdicts":
         return json.dumps([{"item": int(number), "good": True} for number in _ITEM.findall(prompt)])

@@ -106,6 +106,7 @@ def shingles(text: str) -> Hashes:
     for first, last in _SYLLABIC:
         syllabic |= (codes >= first) & (codes <= last)
     hashes = np.concatenate([_short_runs(codes, syllabic), _long_runs(codes, syllabic)])
+    # The upper half: long runs are chosen by their lowest bits, which are therefore all alike.
     return np.unique(hashes >> np.uint64(32)).astype(np.uint32)
 
 
