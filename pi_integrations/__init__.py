@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    # `X as X` marks a name as exported to type checkers, which never call `__getattr__`.
     from pi_integrations._version import __version__ as __version__
     from pi_integrations.background import BackgroundScorer as BackgroundScorer
     from pi_integrations.background import MemorySink as MemorySink
@@ -51,7 +52,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
+    globals()[name] = value  # found there from now on, without this function
     return value
 
 

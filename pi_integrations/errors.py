@@ -56,6 +56,7 @@ class PiStatusError(PiError):
         self.should_retry = should_retry
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # The default rebuilds from `args`, which lack the keyword-only arguments, and fails.
         return _rebuild_status_error, (str(self), dict(self.__dict__))
 
 
@@ -84,4 +85,5 @@ def _rebuild_job_failed(message: str, job_id: str, state: str, messages: list[st
 
 def _rebuild_status_error(message: str, fields: dict[str, Any]) -> PiStatusError:
     """Pickle support: errors cross process boundaries in test runners and worker pools."""
+    # `add_note` puts its notes into `__dict__`, beside the attributes that are arguments.
     return PiStatusError(message, **{k: v for k, v in fields.items() if k != "__notes__"})

@@ -53,13 +53,13 @@ def run() -> None:
     sys.path.append(str(Path.cwd()))
     try:
         app()
-    except (PiError, ImportError) as error:
+    except (PiError, ImportError) as error:  # an ImportError says which extra to install
         errors.print("[bold red]error:[/]", end=" ")
         errors.print(str(error), markup=False)
         sys.exit(2)
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(invoke_without_command=True)  # so that --version needs no command
 def _root(show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if show_version:
         print(version("pi-integrations"))  # noqa: T201
@@ -72,9 +72,10 @@ def quickstart(
     folder: Annotated[Path, typer.Option(help="Where the scores and the report go.")] = Path("pi-quickstart"),
 ) -> None:
     """Score forty handwritten support answers that come with this package; needs no account and no network."""
+    # Here and in the other commands, so that --help loads no client and no numpy.
     from pi_integrations.cli.quickstart import run_quickstart
 
-    raise typer.Exit(run_quickstart(judge, folder))
+    raise typer.Exit(run_quickstart(judge, folder))  # what a command returns is not its exit status
 
 
 @app.command()

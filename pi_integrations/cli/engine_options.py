@@ -43,6 +43,7 @@ class EngineOptions:
             ImportError: when the `engine` extra is not installed.
         """
         try:
+            # Unused here: settings do not need the extra, but the engine does, and this message says how to get it.
             import uvicorn  # noqa: F401
 
             from pi_integrations.engine.settings import EngineSettings
@@ -57,7 +58,7 @@ class EngineOptions:
             "generator_prices": parse_price(self.generator_price),
             "jobs": self._jobs(),
         }
-        if self.api_keys:
+        if self.api_keys:  # an empty tuple would overrule the environment's keys
             given["api_keys"] = tuple(SecretStr(key) for key in self.api_keys)
         return EngineSettings.from_env(**given)
 
@@ -95,7 +96,8 @@ def parse_price(text: str | None) -> Mapping[str, float] | None:
     try:
         read, written = (float(part) for part in text.split(","))
     except ValueError:
-        read = written = -1.0
+        read = written = -1.0  # refused below, in the words for a number out of range
+    # Written so that NaN, which `float` reads too, fails it.
     if not (0 <= read < math.inf and 0 <= written < math.inf):
         raise PiUsageError(
             f"--generator-price is {text!r}; give US dollars per million tokens as INPUT,OUTPUT, such as 0.4,1.6"

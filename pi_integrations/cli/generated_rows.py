@@ -25,6 +25,7 @@ class RowsFile:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._counts: Counter[str] = Counter()
+        # The head is how `DatasetRow.as_dict` begins.
         self._file = ResumableJsonl(
             path, self._check, head='{"id": "', other="another --output", resume="continue the job with --job"
         )
@@ -76,9 +77,10 @@ class RowsStream:
             PiUsageError: when it cannot be written for another reason.
         """
         try:
+            # Past the text layer, which on Windows would turn line feeds into CR LF.
             sys.stdout.buffer.write(json.dumps(row, allow_nan=False).encode() + b"\n")
             sys.stdout.buffer.flush()
-        except BrokenPipeError:
+        except BrokenPipeError:  # no fault: the reader, such as `head`, has had enough
             raise
         except OSError as error:
             raise PiUsageError(f"cannot write to standard output: {error.strerror}; give --output FILE") from None

@@ -27,7 +27,7 @@ from pi_integrations.reports.text import visible
 
 __all__ = ["INTERRUPTED", "NOT_DONE", "run_generation"]
 
-NOT_DONE, INTERRUPTED = 3, 130
+NOT_DONE, INTERRUPTED = 3, 130  # 130 is what shells report after Ctrl+C: 128 + SIGINT
 _FIGURES_SECONDS = 1.0
 _MESSAGE_CHARACTERS = 200
 
@@ -55,6 +55,7 @@ def run_generation(plan: GenerationPlan, endpoint: JobEndpoint, output: Path, *,
             generation.say_how_to_continue()
             return INTERRUPTED
         except BrokenPipeError:
+            # Raised again for Typer, which ends the command without a traceback.
             generation.say_how_to_continue()
             raise
     return generation.report(status)
@@ -101,6 +102,7 @@ class _Generation:
                     lambda: self._write_rows(job, made, progress), lambda: self._show_messages(job, progress)
                 )
             finally:
+                # Waited for rather than awaited: figures that could not be fetched do not fail the job.
                 figures.cancel()
                 await asyncio.wait([figures])
         return await job.status()
@@ -137,6 +139,7 @@ class _Generation:
         console.print(
             f"Rows: {self._rows.name} ({count} of this job)   Job: {status.job_id}", markup=False, soft_wrap=True
         )
+        # A continued job has no number here; its state alone decides.
         if status.state is JobState.DONE and not status.stopped and count >= (self._plan.num or 0):
             return 0
         why = status.error or status.stopped or f"it made {count} of {self._plan.num}"
@@ -190,7 +193,7 @@ class _GenerationProgress:
             TimeElapsedColumn(),
             TextColumn(
                 "{task.fields[message]}",
-                markup=False,
+                markup=False,  # a model's words may look like rich's markup
                 table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
             ),
             console=console,
@@ -241,6 +244,7 @@ async def _together(*works: Callable[[], Awaitable[None]]) -> None:
     try:
         await asyncio.gather(*tasks)
     finally:
+        # `gather` raises the first error and leaves the other tasks running.
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)

@@ -51,6 +51,7 @@ class GenerationPlan(ABC):
     @property
     def empty(self) -> bool:
         """Whether no option describes a new job."""
+        # A dict of options that were all left out is not empty, so its values are looked at.
         values = (getattr(self, each.name) for each in fields(self) if each.name != "settings")
         return not any([*values, *self.settings.values()])
 
@@ -69,6 +70,7 @@ class GenerationPlan(ABC):
         seeds = []
         for row in read_rows(self.seeds, columns=self.columns, needed=needed):
             if row.error:
+                # Not skipped: nobody would notice that the job started from fewer seeds.
                 raise PiUsageError(f"--seeds {self.seeds}: {row.error}")
             seeds.append(tuple(getattr(row, name) for name in needed))
         return seeds
@@ -124,7 +126,7 @@ def _text(option: str, text: str | None) -> str | None:
         return text
     path = Path(text[1:])
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")  # a byte order mark would become part of the prompt
     except OSError as error:
         raise PiUsageError(f"{option} {text}: cannot read {path}: {error.strerror}; check the path") from None
     except UnicodeDecodeError as error:

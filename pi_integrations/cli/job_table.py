@@ -38,7 +38,7 @@ def _table_line(cells: Sequence[str], message: str, style: str, widths: Sequence
         for name, cell, width in zip(_HEADING, cells, widths, strict=True)
     ]
     line = Text("  ".join([*padded, message]))
-    begin = 0 if cells is _HEADING else sum(widths[:2]) + 4
+    begin = 0 if cells is _HEADING else sum(widths[:2]) + 4  # 4: two spaces after each of two columns
     line.stylize(style, begin, begin + widths[2] if begin else None)
     return line
 
@@ -50,6 +50,7 @@ def _cells(kind: str, status: JobStatus) -> list[str]:
 
 def rows_of(status: JobStatus) -> int | None:
     """Number of rows that a job has made; None when its status does not say."""
+    # Families other than generation may have neither.
     data, figures = getattr(status, "data", None), getattr(status, "figures", None)
     if data is not None:
         return len(data)
@@ -66,7 +67,7 @@ def _age(status: JobStatus) -> str:
     began = created(status)
     if began is None:
         return _NONE
-    seconds = max(time.time() - began, 0.0)
+    seconds = max(time.time() - began, 0.0)  # the service's clock may be ahead of this one
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"

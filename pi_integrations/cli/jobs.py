@@ -105,6 +105,7 @@ def _run(
 
 async def _find(client: AsyncPiClient, job_id: str) -> tuple[str, JobStatus, Job[Any, Any]]:
     """The kind, status and handle of a job, looked for in every family."""
+    # An id does not name its family; a 404 only means that the job is not one of this family.
     for kind, resource in client.job_resources.items():
         try:
             return kind, await resource.retrieve(job_id), resource.job(job_id)

@@ -31,7 +31,7 @@ class OutputFile:
     def __init__(self, path: Path, run: str, *, overwrite: bool) -> None:
         self._run = run
         self._kept: dict[int, int] = {}
-        self._is_begun = overwrite
+        self._is_begun = overwrite  # then there are no former rows to keep
         # Rows are looked up in the thread that reads them, and written in another.
         self._lock = threading.Lock()
         self._file = ResumableJsonl(
@@ -73,7 +73,7 @@ class OutputFile:
         try:
             return ScoreResult.model_validate(entry["scores"])
         except ValidationError:
-            return None
+            return None  # such as a line edited by hand: it is scored again
 
     def write(self, row: ScoredRow) -> None:
         """Appends one row; the first one also removes the rows that a former run could not score.
@@ -86,6 +86,7 @@ class OutputFile:
                 places = self._file.keep_only(self._kept.values())
                 self._kept = dict(zip(self._kept, places, strict=True))
                 self._is_begun = True
+        # Without the lock: it moves neither the offsets nor the position of the reader.
         self._file.append(_line(row, self._run))
 
     def __enter__(self) -> Self:

@@ -80,14 +80,15 @@ def _json_object(line: bytes) -> dict[str, Any]:
     if len(line) > MAX_LINE_BYTES:
         raise ValueError(f"longer than {MAX_LINE_BYTES >> 20} MiB; split or shorten it")
     try:
+        # NaN and Infinity are no JSON, and the output could not hold them: they are read as null.
         value = json.loads(line.decode("utf-8"), parse_constant=lambda name: None)
-    except UnicodeDecodeError as error:
+    except UnicodeDecodeError as error:  # a ValueError, as is JSONDecodeError, so both precede it
         raise ValueError(
             f"not valid UTF-8 (byte 0x{line[error.start]:02x} at position {error.start + 1}); save the file as UTF-8"
         ) from None
     except json.JSONDecodeError as error:
         raise ValueError(_json_fault(error)) from None
-    except (RecursionError, ValueError) as error:
+    except (RecursionError, ValueError) as error:  # nested too deeply, or an integer of over 4,300 digits
         raise ValueError(f"JSON that cannot be read ({error}); simplify the line") from None
     if not isinstance(value, dict):
         raise ValueError(f'{json_type(value)} where an object belongs; write {{"llm_input": "…", "llm_output": "…"}}')
@@ -108,13 +109,14 @@ def csv_records(stream: IO[bytes] | IO[str], *, needed: tuple[str, ...]) -> Iter
     """
     # The csv module refuses fields over 128 KiB by default.
     csv.field_size_limit(max(MAX_LINE_BYTES, csv.field_size_limit()))
+    # Not strict, it would return the rest of the file after an unclosed quote as one field.
     reader = csv.reader(_text_lines(stream), strict=True)
     header = _header(reader, needed)
     number = 0
     while True:
         where = f"row {number + 1} (line {reader.line_num + 1})"
         try:
-            values = next(reader, None)
+            values = next(reader, None)  # after an error, it goes on with the next line
         except csv.Error as error:
             problem = f"not valid CSV ({error}); close every quote, and double the quotes inside a quoted field"
             record = RawRecord(number + 1, where, error=f"{where}: {problem}")
@@ -176,7 +178,7 @@ def _lines(stream: IO[bytes] | IO[str]) -> Iterator[bytes]:
         if first and data.startswith(_UTF16_BOMS):
             raise PiUsageError("the file is UTF-16; save it as UTF-8, for example with: iconv -f UTF-16 -t UTF-8")
         if len(data) > MAX_LINE_BYTES and not data.endswith(b"\n"):
-            _skip_line(binary)
+            _skip_line(binary)  # piece by piece, so that no line is held whole
         yield data.removeprefix(_BOM) if first else data
         first = False
 

@@ -100,6 +100,7 @@ def read_rows(
         PiUsageError: for an unknown field in `columns`, a file that cannot be opened, or a CSV file without the columns
             needed.
     """
+    # No generator itself, so that a wrong column is an error at the call and not at the first row.
     reader = _RowReader(_checked(columns or {}), needed)
     if isinstance(source, Path):
         return reader.read_file(source, format or _FORMATS.get(source.suffix.lower(), "jsonl"))
@@ -131,6 +132,7 @@ class _RowReader:
             raise PiUsageError(f"{path}: {error}") from None
 
     def read_stream(self, stream: IO[str] | IO[bytes], format: RecordFormat) -> Iterator[InputRow]:
+        # A named column is needed too: mistyped, `--column label=` would silently read no labels.
         needed = tuple(self._columns[name] for name in FIELDS if name in self._needed or name in self._named)
         yield from map(self._row, csv_records(stream, needed=needed) if format == "csv" else jsonl_records(stream))
 
@@ -151,6 +153,7 @@ class _RowReader:
                 extra={name: value for name, value in values.items() if name not in columns.values()},
             )
         except ValueError as error:
+            # The id may be what is wrong.
             return InputRow(record.number, id=_readable_id(values.get(columns["id"])), error=f"{record.where}: {error}")
 
     def _text(self, values: Mapping[str, Any], name: str) -> str:
@@ -243,6 +246,6 @@ def _check_characters(values: Mapping[str, Any]) -> None:
 
 def _character_fault(name: str, code: int) -> str:
     shown = name.encode("ascii", "backslashreplace").decode()
-    if 0xDC80 <= code <= 0xDCFF:
+    if 0xDC80 <= code <= 0xDCFF:  # where surrogateescape puts the bytes 0x80 to 0xFF
         return f"{shown} is not valid UTF-8 (byte 0x{code - 0xDC00:02x}); save the file as UTF-8"
     return f"{shown} holds half a character (\\u{code:04x} alone); write both halves of the surrogate pair, or drop it"

@@ -101,7 +101,7 @@ def _check_paths(run: ScoreRun) -> None:
     read = [Path(run.source)] if run.source != "-" else []
     read += [run.spec_path, *([run.compare] if run.compare else [])]
     for path in read:
-        if not path.is_file() and not path.is_fifo():
+        if not path.is_file() and not path.is_fifo():  # a shell's <(command) is a FIFO
             raise PiUsageError(f"cannot read {path}: there is no such file; give a file, or - for standard input")
     for option, path in (("--output", run.output), ("--report", run.report)):
         if str(path) == "-":
@@ -121,6 +121,7 @@ def _digest(run: ScoreRun, endpoint: ScoreEndpoint, spec: Spec, client: PiClient
         plain = [node.model_dump(mode="json") for node in ([spec] if isinstance(spec, DimensionSpec) else spec)]
     except ValueError as error:
         raise PiUsageError(f"{run.spec_path} holds what JSON cannot carry: {error}") from None
+    # Concurrency is left out: a run may continue with another one.
     return run_digest(
         spec=plain,
         aggregation_method=run.aggregation_method,
@@ -185,7 +186,7 @@ def _score_into(
         if new:
             output.write(row)
         summary.add(row)
-        if pair:
+        if pair:  # else memory would grow with the file for nothing
             by_input.add(row)
     return summary, by_input
 

@@ -33,7 +33,7 @@ def run_engine(options: EngineOptions) -> None:
     # Before anything that takes long, or that touches jobs.
     with ExitStack() as stack:
         sockets = [stack.enter_context(each) for each in bound_sockets(settings.host, settings.port)]
-        port = sockets[0].getsockname()[1]
+        port = sockets[0].getsockname()[1]  # --port 0 lets the system choose
         server = EngineServer(
             _app(settings), drain_seconds=settings.drain_seconds, on_started=lambda: _say_who_serves(settings, port)
         )
@@ -76,7 +76,7 @@ def _app(settings: EngineSettings, *, must_work: bool = False) -> FastAPI:
 
     app = create_app(settings, must_work=must_work)
     # What start-up made stays for good. Unfrozen, every full collection would walk it, and requests would wait 50 ms.
-    gc.collect()
+    gc.collect()  # first: garbage that is frozen is never freed
     gc.freeze()
     return app
 

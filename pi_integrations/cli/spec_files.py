@@ -37,7 +37,7 @@ def _read(path: Path) -> str:
     if path.suffix.lower() not in (".json", ".yaml", ".yml"):
         raise PiUsageError(f"{path}: a spec file ends in .json, .yaml or .yml; rename it to match its content")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")  # json.loads refuses a byte order mark
     except UnicodeDecodeError as error:
         raise PiUsageError(f"{path}: not valid UTF-8 (byte {error.start + 1}); save the file as UTF-8") from None
     except OSError as error:
@@ -47,7 +47,7 @@ def _read(path: Path) -> str:
 def _parsed(path: Path, text: str) -> Any:
     try:
         return _from_json(text) if path.suffix.lower() == ".json" else _from_yaml(text)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # RecursionError: nested too deeply
         raise PiUsageError(f"{path}: {error}") from None
 
 
@@ -67,7 +67,7 @@ def _from_yaml(text: str) -> Any:
         mark = error.problem_mark or error.context_mark
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ValueError(f"not valid YAML: {error.problem or error.context}{place}") from None
-    except yaml.YAMLError as error:
+    except yaml.YAMLError as error:  # such as a control character, which has no mark
         raise ValueError(f"not valid YAML: {error}") from None
 
 

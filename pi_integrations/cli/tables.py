@@ -228,7 +228,7 @@ def _add_columns(table: Table, *names: str) -> None:
 
 def _safe(text: str) -> Text:
     """An untrusted text, safe to print."""
-    return Text(visible(text))
+    return Text(visible(text))  # rich would read markup in a plain string
 
 
 def _number(value: float | None, *, coloured: bool = True) -> Text:
@@ -248,13 +248,14 @@ def _judge_lines(judges: Collection[str | None]) -> RenderResult:
 
 def _colour(score: float) -> str:
     """The colour of a score in [0, 1]: red below 0.4, yellow below 0.7, green above."""
+    # The limits of the report's colours too; see `_level` there.
     return "red" if score < 0.4 else "yellow" if score < 0.7 else "green"
 
 
 def _bar(share: float, width: int, *, ascii_only: bool = False) -> Text:
     """A horizontal bar of `width` cells, filled by `share` in [0, 1] and coloured by it."""
     share = min(max(share, 0.0), 1.0)
-    halves = round(share * width * 2)
+    halves = round(share * width * 2)  # half cells; ASCII has a sign for whole ones only
     filled = "#" * (halves // 2) if ascii_only else "━" * (halves // 2) + "╸" * (halves % 2)
     return Text.assemble((filled, _colour(share)), (("." if ascii_only else "·") * (width - len(filled)), "dim"))
 

@@ -93,13 +93,14 @@ class PiDataset:
             PiError: when the job cannot be started or followed; see `Job.data`.
         """
         job = await self._source.job()
+        # Closed at once when the caller stops early, rather than whenever it is garbage-collected.
         async with aclosing(self._filter.kept(_rows(job, start))) as kept:
             async for row in kept:
                 yield row
         await self._check_end(job)
 
     async def _check_end(self, job: Job[Any, Any]) -> None:
-        end = await job.snapshot()
+        end = await job.snapshot()  # a status would carry all rows once more
         if end.state is JobState.DONE:
             if end.stopped:
                 logger.warning("job %s is done with fewer rows than requested: %s", job.job_id, end.stopped)

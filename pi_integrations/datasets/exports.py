@@ -36,6 +36,7 @@ async def to_jsonl(path: Path, job_id: str, rows: Callable[[int], AsyncGenerator
         return None
 
     resume = "write to the same file again, which continues where it stopped"
+    # The head is how `DatasetRow.as_dict` begins.
     with ResumableJsonl(path, check, head=f'{{"id": "{job_id}-', other="another file", resume=resume) as file:
         file.begin()  # there may be no row to append
         async with aclosing(rows(next_index)) as new:
@@ -100,6 +101,7 @@ def _features(datasets: Any) -> Any:
 
 def _columns(row: DatasetRow) -> dict[str, Any]:
     values = {"llm_output": None, "total_score": None, **row.as_dict()}
+    # A list, since the keys of a mapping would have to be declared in the features beforehand.
     scores = values.pop("question_scores", None)
     listed = None if scores is None else [{"question": key, "score": score} for key, score in scores.items()]
     return {**values, "question_scores": listed}

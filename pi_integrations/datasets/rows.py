@@ -86,7 +86,7 @@ class JobSource:
     async def _started(self) -> AnyJob:
         if self._starting is None or (self._starting.done() and self._starting.exception()):
             self._starting = asyncio.create_task(self._family.start_job(**self._start or {}))
-        return await asyncio.shield(self._starting)
+        return await asyncio.shield(self._starting)  # this caller may be cancelled while others wait for it
 
 
 logger = logging.getLogger("pi_integrations.datasets")
@@ -134,6 +134,7 @@ class DatasetRow:
     def as_dict(self) -> dict[str, Any]:
         """The row as plain values: `id`, `llm_input`, `llm_output` if it has one, then the metadata."""
         output = {} if self.llm_output is None else {"llm_output": self.llm_output}
+        # The id stays first: files know a torn row by how it begins.
         return {"id": self.id, "llm_input": self.llm_input, **output, **self.metadata}
 
 
@@ -166,7 +167,7 @@ class RowFilter:
 
     async def kept(self, rows: AsyncGenerator[DatasetRow, None]) -> AsyncGenerator[DatasetRow, None]:
         """The rows that are good enough, in order, with their scores."""
-        counts = self.counts = DatasetCounts()
+        counts = self.counts = DatasetCounts()  # also a local: another iteration may replace the attribute
         async with aclosing(rows if self._spec is None else self._scored(rows)) as scored:
             async for row in scored:
                 if row.scores is None and (self._spec is not None or self._min_score is not None):

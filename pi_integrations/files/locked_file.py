@@ -37,7 +37,7 @@ class LockedFile:
     """
 
     def __init__(self, path: Path, *, wait: bool = False) -> None:
-        self._file = path.open("a+b", buffering=0)
+        self._file = path.open("a+b", buffering=0)  # so that `append` raises, and not a later flush
         _open.add(self)
         try:
             self._lock(wait)
@@ -49,7 +49,7 @@ class LockedFile:
         if fcntl is not None:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
+            except BlockingIOError:  # an OSError too, so it comes first
                 raise
             except OSError:  # a file system without locks
                 return
@@ -77,7 +77,7 @@ class LockedFile:
             line = b"\n" + line
         rest = memoryview(line)
         try:
-            while rest:
+            while rest:  # an unbuffered write may take only a part
                 rest = rest[self._file.write(rest) :]
         except OSError:
             if len(rest) < len(line):

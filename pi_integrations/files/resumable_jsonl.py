@@ -68,7 +68,7 @@ class ResumableJsonl:
         self._is_clean = False
         self._reader: IO[bytes] | None = None
         try:
-            self._is_new = self._is_missing()
+            self._is_new = self._is_missing()  # before locking, which makes the file
             self._file = self._locked()
             try:
                 self._reader = path.open("rb")
@@ -103,13 +103,14 @@ class ResumableJsonl:
 
     def _read(self, lines: IO[bytes], check: Check) -> None:
         for number, line in enumerate(lines, start=1):
-            if self._is_torn(line):
+            if self._is_torn(line):  # the last line: no other lacks its line feed
                 return
             if reason := check(_entry(line), self._whole):
                 raise PiUsageError(f"{self._path} line {number} {reason}")
             self._whole += len(line)
 
     def _is_torn(self, line: bytes) -> bool:
+        # Cut off within the head, the line is the beginning of it.
         return not line.endswith(b"\n") and (line.startswith(self._head) or self._head.startswith(line))
 
     def entry_at(self, offset: int) -> dict[str, Any]:
@@ -173,7 +174,7 @@ class ResumableJsonl:
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
             raise self._failed(error) from None
-        self._whole, self._is_clean = places.pop(), True
+        self._whole, self._is_clean = places.pop(), True  # the last one is where the file ends
         return places
 
     def _replace_with(self, draft: Path) -> None:
@@ -198,9 +199,9 @@ class ResumableJsonl:
         """Unlocks the file, and removes it if it is new and empty."""
         if self._reader is not None:
             self._reader.close()
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError):  # ValueError: the file is closed already
             if self._is_new and not self._file.size and self._file.is_at(self._path):
-                self._path.unlink()
+                self._path.unlink()  # still locked, so that no other process has begun to write
         self._file.close()
 
     def _failed(self, error: OSError) -> PiUsageError:
@@ -218,7 +219,7 @@ class ResumableJsonl:
         try:
             self.close()
         except OSError as failed:
-            if error is None:
+            if error is None:  # else the first error is the one to see
                 raise self._failed(failed) from None
 
 

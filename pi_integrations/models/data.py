@@ -77,11 +77,13 @@ def _with_input(seed: InputResponsePair) -> InputResponsePair:
     try:
         _not_blank(seed.llm_input)
     except PydanticCustomError as error:
+        # With a location of its own: a plain error would be reported for the seed as a whole.
         fault = InitErrorDetails(type=error, loc=("llm_input",), input=seed.llm_input)
         raise ValidationError.from_exception_data("seed", [fault]) from None
     return seed
 
 
+# Checked for seeds only: generated pairs are read as the service sends them.
 _Seed = Annotated[InputResponsePair, AfterValidator(_with_input)]
 
 

@@ -41,6 +41,7 @@ def render(problems: Iterable[Problem]) -> str:
 
 def _message(text: str, kind: str, value: object) -> str:
     text = text.removeprefix("Value error, ")
+    # For these, the input is everything around the fault, or the message names the value itself.
     if kind in ("missing", "value_error", "json_invalid") or not isinstance(value, str | int | float | None):
         return text
     shown = repr(value)

@@ -110,6 +110,7 @@ def compose_llm_input(
 
 
 class _Response(BaseModel):
+    # A service may send fields that this version does not know; they are kept.
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
 
@@ -222,6 +223,7 @@ class ScoreResult(_Response):
                 _below(made, label),
                 prefix=f"{label} / ",
             )
+        # A dimension without any score may be named among the reasons alone.
         for label in reasons.keys() - (self.dimension_scores or {}).keys():
             yield from _outcomes({}, _below(reasons, label), {}, prefix=f"{label} / ")
 

@@ -67,6 +67,7 @@ def _not_blank(text: str) -> str:
     return text
 
 
+# Generated clients send null for a field that was left out.
 Weight = Annotated[
     FiniteFloat,
     Field(ge=0),
@@ -211,6 +212,7 @@ def _generation(value: Any) -> str:
     return "#dimensions" if is_dimensions else "#questions"
 
 
+# Told apart beforehand: a plain union would report the faults of both generations.
 ScoringSpec = Annotated[
     Annotated[list[Question], AfterValidator(_checked_questions), Tag("#questions")]
     | Annotated[DimensionSpec, Tag("#dimensions")],

@@ -35,9 +35,9 @@ def combine(*presets: Sequence[Question | dict[str, Any]], weights: Sequence[flo
     """
     parts = [_questions(position, spec) for position, spec in enumerate(presets)]
     shares = _shares(weights, len(parts))
-    _refuse_repeated(parts)
+    _refuse_repeated(parts)  # before parsing the whole, which could not say in which presets
     spec = [question for part, share in zip(parts, shares, strict=True) for question in _shared(part, share)]
-    return tuple(_questions(None, spec))
+    return tuple(_questions(None, spec))  # weights of 0 may have left nothing that counts
 
 
 def _questions(position: int | None, spec: Sequence[Question | dict[str, Any]]) -> list[Question]:

@@ -95,7 +95,7 @@ def curve_points(knots: Sequence[float]) -> str:
     """The points of an SVG polyline for the calibration curve with these knots."""
     count = len(knots) + 1
     points = [(0.0, 0.0), *((x, (i + 1) / count) for i, x in enumerate(knots)), (1.0, 1.0)]
-    return " ".join(f"{100 * x:.1f},{100 - 100 * y:.1f}" for x, y in points)
+    return " ".join(f"{100 * x:.1f},{100 - 100 * y:.1f}" for x, y in points)  # SVG's y grows downwards
 
 
 def whisker_scale(comparison: Comparison) -> float:
@@ -107,7 +107,7 @@ def whisker_scale(comparison: Comparison) -> float:
 
 def whisker(interval: Interval, scale: float) -> Whisker:
     """`interval` on an axis from −`scale` to `scale`."""
-    reach = scale or 1.0
+    reach = scale or 1.0  # the scale is 0 when no scores differ
     # 48, not 50: the ends stay inside the box.
     low, high, middle = (50 + 48 * value / reach for value in (interval.low, interval.high, interval.estimate))
     return Whisker(low, high, middle)
@@ -213,11 +213,13 @@ def _finalized(value: Any) -> Any:
 
 
 def _level(score: float) -> str:
+    # The limits of the colours in the terminal too; see `_colour` in cli/tables.py.
     return "low" if score < 0.4 else "mid" if score < 0.7 else "high"
 
 
 def _replace(path: Path, chunks: Iterator[str]) -> None:
     """Replaces the file by a draft written beside it, so that nobody reads half a report."""
+    # In the same folder, since replacing works within one file system only; random, for runs side by side.
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with draft.open("x", encoding="utf-8", newline="\n") as file:

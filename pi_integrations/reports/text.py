@@ -70,7 +70,7 @@ def clip(text: str, limit: int) -> str:
 
 def first_line(text: str, limit: int = 160) -> str:
     """The beginning of `text` on one line."""
-    line = " ".join(text[: 4 * limit].split())
+    line = " ".join(text[: 4 * limit].split())  # cut first, to split no more than may be shown
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
@@ -84,7 +84,7 @@ def judge_note(fingerprints: Iterable[str | None]) -> str | None:
     judges = set(fingerprints)
     if len(judges) > 1:
         return _SEVERAL
-    judge = next(iter(judges), "")
+    judge = next(iter(judges), "")  # "" when nothing was scored; None is a judge without a name
     if judge is None:
         return _UNNAMED
     if judge.startswith("baseline"):

@@ -101,6 +101,7 @@ def counted_roc_auc_interval(
         return None
     rng = np.random.default_rng(seed)
     areas = [
+        # Each class by itself: a resample of both together could lack one, and have no area.
         _areas(_resampled(rng, positive, size), _resampled(rng, negative, size))
         for size in _blocks(resamples, cells=positive.size)
     ]

@@ -22,7 +22,7 @@ class PairedScores:
 
     def __init__(self) -> None:
         self._differences: Counter[int] = Counter()
-        self._sum_a = 0
+        self._sum_a = 0  # in whole steps: exact, whatever the order of the rows
         self._sum_b = 0
 
     def add(self, a: float, b: float) -> None:

@@ -44,7 +44,7 @@ class ScoreDistribution:
 
     def __init__(self) -> None:
         self._counts: dict[bool | None, Counter[int]] = {True: Counter(), False: Counter(), None: Counter()}
-        self._sum = 0
+        self._sum = 0  # in whole steps: exact, whatever the order of the scores
 
     def add(self, score: float, *, positive: bool | None = None) -> None:
         """Counts one score, clipped to [0, 1]. `positive` is its label, None without one."""

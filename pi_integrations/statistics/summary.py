@@ -27,7 +27,7 @@ __all__ = [
 
 _EXCERPT_CHARACTERS = 20_000
 _FAILURE_EXAMPLES = 5
-_FAILURE_GROUPS = 50
+_FAILURE_GROUPS = 50  # a service may word every failure differently
 _MESSAGE_CHARACTERS = 2_000
 # Messages of one kind of failure differ in numbers and in quoted text.
 _VARIABLE = re.compile(r"\d+(?:\.\d+)?|'[^']*'|\"[^\"]*\"|`[^`]*`")
@@ -287,9 +287,10 @@ class Summary:
         total = result.total_score
         lists = [(self._worst, total)]
         if row.positive is not None:
+            # Negated, so that the highest totals are the lowest keys.
             lists.append((self._low_good, total) if row.positive else (self._high_bad, -total))
         accepting = [(examples, key) for examples, key in lists if examples.accepts(key)]
-        if accepting:
+        if accepting:  # texts are copied only for the few rows that are kept
             example = _example(row, result)
             for examples, key in accepting:
                 examples.add(key, example)
