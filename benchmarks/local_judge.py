@@ -28,7 +28,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 from pi_integrations.engine.judges import Exchange
 from pi_integrations.engine.judges.local import LocalJudge
 from pi_integrations.engine.judges.local.model import BATCH_TOKENS, PromptEncoder
-from pi_integrations.engine.judges.local.prefix_scoring import PrefixScorer, Prompt, find_answer_tokens
+from pi_integrations.engine.judges.local.prefix_scoring import EncodedPrompt, PrefixScorer, find_answer_tokens
 from pi_integrations.engine.local_models.loading import Device, Dtype, load_tokenizer
 
 EXCHANGE_TOKENS = 800
@@ -137,7 +137,7 @@ def speed(folder: Path, runs: int, device: str) -> None:
     scorer = PrefixScorer(model, find_answer_tokens(tokenizer), max_batch_tokens=BATCH_TOKENS[device])
     instructions = len(encoder.prefix(Exchange("", "")))
     exchange = exchange_of(EXCHANGE_TOKENS + instructions, encoder)
-    prompt = Prompt(encoder.prefix(exchange), tuple(encoder.suffix(question) for question in QUESTIONS))
+    prompt = EncodedPrompt(encoder.prefix(exchange), tuple(encoder.suffix(question) for question in QUESTIONS))
     whole = [[*prompt.prefix, *suffix] for suffix in prompt.suffixes]
     shared, single = take_turns(
         lambda: scorer.score([prompt]), [lambda one=one: read_in_full(model, one) for one in whole], runs

@@ -15,7 +15,7 @@ from pi_integrations.errors import PiUsageError
 from pi_integrations.models import Question, ScoreResult
 from pi_integrations.reports.score_report import write_report
 from pi_integrations.reports.text import visible
-from pi_integrations.statistics.comparison import Comparison
+from pi_integrations.statistics.distributions import Comparison
 from pi_integrations.statistics.summary import ScoredRow, Summary
 
 CREATED = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from pi_integrations.cli.rows import InputRow
 from pi_integrations.models import Question, ScoreResult
 from pi_integrations.statistics.agreement import Outcomes, paired_bootstrap, roc_auc
-from pi_integrations.statistics.comparison import Comparison
-from pi_integrations.statistics.distributions import ScoreDistribution
+from pi_integrations.statistics.distributions import Comparison, ScoreDistribution
 from pi_integrations.statistics.summary import LowestItems, ScoredRow, Summary
 
 SPEC = [Question(question="Is it polite?", label="Polite", weight=3), Question(question="Is it short?")]

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from pi_integrations.cli import job_commands
-from pi_integrations.cli.records import RecordFormat
+from pi_integrations.cli.input_files import RecordFormat
 from pi_integrations.errors import PiError
 from pi_integrations.models import AggregationMethod
 

@@ -76,7 +76,7 @@ class EngineOptions:
         refused = [name for name, value in given.items() if value is not None]
         refused += ["generator"] if self.generator else []
         if refused:
-            names = ", ".join("--" + name.removesuffix("s").replace("_", "-") for name in refused)
+            names = ", ".join("--" + name.replace("hosts", "host").replace("_", "-") for name in refused)
             raise PiUsageError(f"{names} and --no-jobs contradict each other; leave one out")
         return None
 

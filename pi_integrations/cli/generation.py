@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from pi_integrations.cli.console import errors, results, shown_message
+from pi_integrations.cli import errors, results
 from pi_integrations.cli.endpoints import JobEndpoint
 from pi_integrations.cli.generated_rows import RowsFile, RowsStream
 from pi_integrations.cli.generation_plan import GenerationPlan
-from pi_integrations.cli.job_table import figures_lines
+from pi_integrations.cli.job_table import figures_lines, shown_message
 from pi_integrations.client import Job, JobResource
 from pi_integrations.datasets import DatasetRow
 from pi_integrations.errors import PiUsageError

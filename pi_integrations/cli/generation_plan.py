@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pi_integrations.cli.input_files import load_spec
 from pi_integrations.cli.rows import read_rows
-from pi_integrations.cli.spec_files import load_spec
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models.families import GENERATE_INPUTS, GENERATE_PAIRS
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from rich.text import Text
 
-from pi_integrations.cli.console import shown_message
 from pi_integrations.models import GenerationFigures, JobState, JobStatus
 from pi_integrations.reports.text import visible
 
-__all__ = ["created", "figures_lines", "jobs_table", "rows_of"]
+__all__ = ["created", "figures_lines", "jobs_table", "rows_of", "shown_message"]
 
 _STYLES = {JobState.DONE: "green", JobState.ERROR: "bold red", JobState.CANCELLED: "yellow", JobState.RUNNING: "cyan"}
 _HEADING = ["job", "kind", "state", "rows", "age"]
@@ -103,3 +103,23 @@ def _spent(figures: GenerationFigures) -> dict[str, Any]:
 def _line(values: dict[str, Any], form: str) -> list[str]:
     known = [f"{name} {form.format(value)}" for name, value in values.items() if value is not None]
     return [visible(", ".join(known))] if known else []
+
+
+def shown_message(line: str) -> str:
+    """A job's message line, safe to print; one that carries metrics becomes `name value, …`.
+
+    Example:
+        >>> shown_message('{"batch": 2, "good": 5, "theme": null}')
+        'batch 2, good 5'
+    """
+    try:
+        values: Any = json.loads(line)
+    except ValueError:
+        values = None
+    if isinstance(values, dict):
+        line = ", ".join(f"{name} {_short(value)}" for name, value in values.items() if value not in (None, 0))
+    return visible(" ".join(line.split()))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

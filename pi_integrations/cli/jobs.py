@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pi_integrations.cli.console import errors, results, shown_message
+from pi_integrations.cli import errors, results
 from pi_integrations.cli.endpoints import JobEndpoint
 from pi_integrations.cli.generation import INTERRUPTED, NOT_DONE
 from pi_integrations.cli.generation_plan import GENERATED_KINDS
-from pi_integrations.cli.job_table import created, figures_lines, jobs_table, rows_of
+from pi_integrations.cli.job_table import created, figures_lines, jobs_table, rows_of, shown_message
 from pi_integrations.client import AsyncPiClient, Job
 from pi_integrations.errors import PiStatusError, PiUsageError
 from pi_integrations.models import JobState, JobStatus

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from pi_integrations.cli.records import RawRecord, RecordFormat, csv_records, json_type, jsonl_records
+from pi_integrations.cli.input_files import RawRecord, RecordFormat, csv_records, json_type, jsonl_records
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import ScoreResult
 from pi_integrations.statistics.summary import ScoredRow

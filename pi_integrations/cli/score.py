@@ -11,19 +11,18 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pi_integrations.cli.console import errors, results
+from pi_integrations.cli import errors, results
 from pi_integrations.cli.endpoints import ScoreEndpoint
+from pi_integrations.cli.input_files import RecordFormat, load_spec
 from pi_integrations.cli.output_file import OutputFile
-from pi_integrations.cli.records import RecordFormat
 from pi_integrations.cli.rows import InputRow, read_rows
-from pi_integrations.cli.spec_files import load_spec
 from pi_integrations.cli.tables import ComparisonTable, ScoreTable
 from pi_integrations.client import PiClient
 from pi_integrations.errors import PiUsageError
 from pi_integrations.files import run_digest
 from pi_integrations.models import AggregationMethod, DimensionSpec, Question, ScoreResult
 from pi_integrations.reports.score_report import write_report
-from pi_integrations.statistics.comparison import Comparison
+from pi_integrations.statistics.distributions import Comparison
 from pi_integrations.statistics.summary import ScoredRow, Summary
 
 __all__ = ["ScoreRun", "score_file"]

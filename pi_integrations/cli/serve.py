@@ -7,7 +7,7 @@ import gc
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from pi_integrations.cli.console import errors
+from pi_integrations.cli import errors
 from pi_integrations.cli.engine_options import EngineOptions, where_jobs_are
 
 if TYPE_CHECKING:

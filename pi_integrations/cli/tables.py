@@ -11,8 +11,7 @@ from rich.text import Text
 
 from pi_integrations.reports.text import judge_names, judge_note, visible
 from pi_integrations.statistics.agreement import Interval
-from pi_integrations.statistics.comparison import Comparison, PairedScores
-from pi_integrations.statistics.distributions import ScoreDistribution
+from pi_integrations.statistics.distributions import Comparison, PairedScores, ScoreDistribution
 from pi_integrations.statistics.summary import FailureGroup, QuestionSummary, Summary, UsageTotals
 
 __all__ = ["ComparisonTable", "ScoreTable"]

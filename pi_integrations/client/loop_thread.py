@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import Future
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from pi_integrations.errors import PiUsageError
 
-__all__ = ["LoopThread", "NotCopied", "abandon", "loop_thread"]
+__all__ = ["LoopThread", "NotCopied", "WaitedStream", "abandon", "loop_thread"]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 logger = logging.getLogger(__name__)
 
 
@@ -128,3 +130,51 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+class _Closable(Protocol[T_co]):
+    def __aiter__(self) -> AsyncIterator[T_co]: ...
+    async def __anext__(self) -> T_co: ...
+    async def aclose(self) -> None: ...
+
+
+class WaitedStream(Generic[T]):
+    """An async iterator as a plain one: its steps run on the background loop, for a reader in any other thread."""
+
+    def __init__(self, items: _Closable[T]) -> None:
+        self._items = items
+        self._pid = os.getpid()
+        self._step: asyncio.Task[Any] | None = None
+
+    async def _advance(self) -> T | None:
+        # A forked child that reads on makes new connections, and these it has to close itself.
+        self._pid = os.getpid()
+        self._step = asyncio.current_task()
+        return await anext(self._items, None)  # no stream has None for an item, so it marks the end
+
+    async def _close(self) -> None:
+        # A step that was interrupted (Ctrl+C) is still unwinding, and a generator cannot be closed while it runs.
+        if self._step is not None and not self._step.done():
+            self._step.cancel()
+            await asyncio.wait([self._step])
+        await self._items.aclose()
+
+    def __iter__(self) -> Iterator[T]:
+        try:
+            while (item := loop_thread().run(self._advance())) is not None:
+                yield item
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Closes the stream wherever the reader is finalised; at exit, on the loop's own thread and in a forked child
+        nothing can be waited for."""
+        if self._pid != os.getpid():
+            abandon(self._items)
+            return
+        if sys.is_finalizing():
+            return
+        if threading.current_thread() is loop_thread().thread:
+            loop_thread().submit(self._close())
+        else:
+            loop_thread().run(self._close())

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import builtins  # the method `list` hides the type in annotations after it
-import os
-import sys
-import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sized
 from functools import update_wrapper
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from pi_integrations.client.data import Data, GenerateInputResponsePairs, GenerateInputs
 from pi_integrations.client.followed_lines import JobSnapshot
 from pi_integrations.client.job_streams import JobStream
 from pi_integrations.client.jobs import Job, JobResource
-from pi_integrations.client.loop_thread import abandon, loop_thread
+from pi_integrations.client.loop_thread import WaitedStream, loop_thread
 from pi_integrations.client.score_many import Progress, Scored
 from pi_integrations.client.scoring_system import ScoringSystem
 from pi_integrations.models import (
@@ -29,7 +26,7 @@ from pi_integrations.models import (
 )
 from pi_integrations.models.wire import UnscoredPolicy
 
-__all__ = ["SyncData", "SyncJob", "SyncJobResource", "SyncScoringSystem", "WaitedStream", "sync_job_resources"]
+__all__ = ["SyncData", "SyncJob", "SyncJobResource", "SyncScoringSystem", "sync_job_resources"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -238,51 +235,3 @@ def _each(stream: JobStream[R]) -> Iterator[R]:
     # One step of the background loop brings all that has arrived, so that an item does not cost a change of threads.
     for batch in WaitedStream(stream.batches()):
         yield from batch
-
-
-class _Closable(Protocol[R_co]):
-    def __aiter__(self) -> AsyncIterator[R_co]: ...
-    async def __anext__(self) -> R_co: ...
-    async def aclose(self) -> None: ...
-
-
-class WaitedStream(Generic[R]):
-    """An async iterator as a plain one: its steps run on the background loop, for a reader in any other thread."""
-
-    def __init__(self, items: _Closable[R]) -> None:
-        self._items = items
-        self._pid = os.getpid()
-        self._step: asyncio.Task[Any] | None = None
-
-    async def _advance(self) -> R | None:
-        # A forked child that reads on makes new connections, and these it has to close itself.
-        self._pid = os.getpid()
-        self._step = asyncio.current_task()
-        return await anext(self._items, None)  # no stream has None for an item, so it marks the end
-
-    async def _close(self) -> None:
-        # A step that was interrupted (Ctrl+C) is still unwinding, and a generator cannot be closed while it runs.
-        if self._step is not None and not self._step.done():
-            self._step.cancel()
-            await asyncio.wait([self._step])
-        await self._items.aclose()
-
-    def __iter__(self) -> Iterator[R]:
-        try:
-            while (item := loop_thread().run(self._advance())) is not None:
-                yield item
-        finally:
-            self._finish()
-
-    def _finish(self) -> None:
-        """Closes the stream wherever the reader is finalised; at exit, on the loop's own thread and in a forked child
-        nothing can be waited for."""
-        if self._pid != os.getpid():
-            abandon(self._items)
-            return
-        if sys.is_finalizing():
-            return
-        if threading.current_thread() is loop_thread().thread:
-            loop_thread().submit(self._close())
-        else:
-            loop_thread().run(self._close())

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pi_integrations.client import AsyncPiClient, Job, PiClient, SyncJob
-from pi_integrations.client.loop_thread import loop_thread
-from pi_integrations.client.sync_resources import WaitedStream
+from pi_integrations.client.loop_thread import WaitedStream, loop_thread
 from pi_integrations.datasets import exports
 from pi_integrations.datasets.rows import DatasetCounts, DatasetRow, JobSource, Kind, RowFilter
 from pi_integrations.errors import PiJobFailed

@@ -18,7 +18,13 @@ from urllib.parse import urlsplit
 
 from pi_integrations.engine.routes.page import is_page
 from pi_integrations.engine.settings import EngineSettings, is_loopback
-from pi_integrations.models.wire import API_KEY_HEADER, REQUEST_ID_HEADER, RETRY_AFTER_HEADER, SHOULD_RETRY_HEADER
+from pi_integrations.models.wire import (
+    API_KEY_HEADER,
+    HEALTH_PATH,
+    REQUEST_ID_HEADER,
+    RETRY_AFTER_HEADER,
+    SHOULD_RETRY_HEADER,
+)
 
 __all__ = ["Gate"]
 
@@ -29,7 +35,7 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 logger = logging.getLogger(__name__)
 _BODY_SECONDS = 60.0  # a body that trickles in keeps a place among those in flight
 _WITH_BODY = ("POST", "PUT", "PATCH")
-_OPEN_PATHS = frozenset({"/healthz", "/v1/healthz"})
+_OPEN_PATHS = frozenset({HEALTH_PATH, f"/v1{HEALTH_PATH}"})
 
 
 class _Refused(Exception):

@@ -15,8 +15,7 @@ from markupsafe import Markup
 from pi_integrations.errors import PiUsageError
 from pi_integrations.reports.text import clip, first_line, judge_names, judge_note, passage, visible
 from pi_integrations.statistics.agreement import Interval
-from pi_integrations.statistics.comparison import Comparison, PairedScores
-from pi_integrations.statistics.distributions import Bin, ScoreDistribution
+from pi_integrations.statistics.distributions import Bin, Comparison, PairedScores, ScoreDistribution
 from pi_integrations.statistics.summary import Summary
 
 __all__ = ["Bar", "Histogram", "Whisker", "curve_points", "histogram", "whisker", "whisker_scale", "write_report"]

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 
 from pi_integrations.cli.tables import ComparisonTable, ScoreTable
 from pi_integrations.models import Question, ScoreResult
-from pi_integrations.statistics.comparison import Comparison
+from pi_integrations.statistics.distributions import Comparison
 from pi_integrations.statistics.summary import ScoredRow, Summary
 
 SPEC = [

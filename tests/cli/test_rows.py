@@ -89,7 +89,7 @@ def test_a_broken_line_is_reported_and_reading_continues(case: Broken) -> None:
 
 def test_an_overlong_line_is_refused_and_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line over the limit is reported; the next line is read."""
-    monkeypatch.setattr("pi_integrations.cli.records.MAX_LINE_BYTES", 100)
+    monkeypatch.setattr("pi_integrations.cli.input_files.MAX_LINE_BYTES", 100)
     long = b'{"llm_input": "' + b"x" * 500 + b'", "llm_output": "A"}\n'
     first, second = rows_of(long + GOOD)
     assert first.error is not None

@@ -118,3 +118,5 @@ def test_no_jobs_contradicts_what_is_for_jobs(tmp_path: Path) -> None:
     assert EngineOptions(jobs=False).settings().jobs is None
     with pytest.raises(PiUsageError, match="--data-dir, --generator and --no-jobs"):
         EngineOptions(jobs=False, data_dir=tmp_path, generator=SCRIPTED).settings()
+    with pytest.raises(PiUsageError, match="--retention-days, --webhook-host and --no-jobs"):
+        EngineOptions(jobs=False, retention_days=3, webhook_hosts=("hooks.example",)).settings()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pi_integrations.cli.spec_files import load_spec
+from pi_integrations.cli.input_files import load_spec
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import DimensionSpec
 

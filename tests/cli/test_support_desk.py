@@ -12,8 +12,8 @@ from typing import Any
 import pydantic_monty
 import pytest
 
+from pi_integrations.cli.input_files import load_spec
 from pi_integrations.cli.rows import InputRow, read_rows
-from pi_integrations.cli.spec_files import load_spec
 from pi_integrations.models import Question, ScoringType
 from pi_integrations.statistics.agreement import roc_auc
 

@@ -25,7 +25,7 @@ from pi_integrations.engine.judges.local import LocalJudge
 from pi_integrations.engine.judges.local import model as judge_model
 from pi_integrations.engine.judges.local.batching import companions
 from pi_integrations.engine.judges.local.model import PromptEncoder
-from pi_integrations.engine.judges.local.prefix_scoring import PrefixScorer, Prompt, find_answer_tokens
+from pi_integrations.engine.judges.local.prefix_scoring import EncodedPrompt, PrefixScorer, find_answer_tokens
 from pi_integrations.engine.judges.local.prompt import chat_frame, exchange_block
 from pi_integrations.engine.local_models import identity
 from pi_integrations.engine.local_models.encoding import (
@@ -170,7 +170,7 @@ def test_one_padded_batch_of_very_unlike_lengths_changes_no_score(family: str, f
     scorer = PrefixScorer(model.to(device), find_answer_tokens(tokenizer), max_batch_tokens=4096)
     body = tokenizer.encode("We look into your order today; please write to us again. " * 20)
     suffixes = [tuple(tokenizer.encode(question)) for question in QUESTIONS]
-    prompts = [Prompt(tuple(body[:size]), tuple(suffixes[: n + 1])) for n, size in enumerate((3, 200, 17, 90))]
+    prompts = [EncodedPrompt(tuple(body[:size]), tuple(suffixes[: n + 1])) for n, size in enumerate((3, 200, 17, 90))]
     together = scorer.score(prompts)
     for prompt, scores in zip(prompts, together, strict=True):
         assert scores == pytest.approx(scorer.score([prompt])[0], abs=1e-5)
@@ -179,7 +179,7 @@ def test_one_padded_batch_of_very_unlike_lengths_changes_no_score(family: str, f
 def test_model_that_calls_its_cache_past_key_values_is_given_it_by_that_name(folder: Folder) -> None:
     """As all did before transformers 5.24; the score is the same."""
     tokenizer, model = AutoTokenizer.from_pretrained(folder()), AutoModelForCausalLM.from_pretrained(folder()).eval()
-    prompts, forward = [Prompt((5, 6, 7), ((8, 9), (8, 10)))], model.forward
+    prompts, forward = [EncodedPrompt((5, 6, 7), ((8, 9), (8, 10)))], model.forward
 
     def older(
         ids: Any, attention_mask: Any = None, position_ids: Any = None, past_key_values: Any = None, **inputs: Any
@@ -206,7 +206,9 @@ def test_no_pass_over_the_questions_exceeds_the_token_budget(folder: Folder) -> 
     passes: list[int] = []
     model.register_forward_pre_hook(lambda module, inputs: passes.append(inputs[0].numel()))
     suffixes = tuple(tuple(tokenizer.encode(question)) for question in QUESTIONS * 5)
-    PrefixScorer(model, find_answer_tokens(tokenizer), max_batch_tokens=120).score([Prompt((5, 6, 7), suffixes)] * 3)
+    PrefixScorer(model, find_answer_tokens(tokenizer), max_batch_tokens=120).score(
+        [EncodedPrompt((5, 6, 7), suffixes)] * 3
+    )
     assert passes[0] == 9
     assert len(passes) > 2
     assert max(passes[1:]) <= 120
@@ -710,7 +712,7 @@ async def test_out_of_memory_in_a_batch_is_tried_one_by_one_and_alone_is_unscore
     """A batch that does not fit is split; an exchange that does not fit alone is unscored, with the remedy."""
 
     class Small(PrefixScorer):
-        def score(self, prompts: Sequence[Prompt]) -> list[list[float]]:
+        def score(self, prompts: Sequence[EncodedPrompt]) -> list[list[float]]:
             if len(prompts) > 1 or len(prompts[0].prefix) > 10:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return super().score(prompts)
@@ -721,7 +723,7 @@ async def test_out_of_memory_in_a_batch_is_tried_one_by_one_and_alone_is_unscore
     answers = find_answer_tokens(AutoTokenizer.from_pretrained(folder()))
     model = AutoModelForCausalLM.from_pretrained(folder()).eval()
     small = judge_model.JudgeModel(loaded.encoder, Small(model, answers, max_batch_tokens=64), None, 64, 16)
-    fits, does_not = Prompt((5, 6, 7), ((8, 9),)), Prompt(tuple(range(5, 30)), ((8, 9),))
+    fits, does_not = EncodedPrompt((5, 6, 7), ((8, 9),)), EncodedPrompt(tuple(range(5, 30)), ((8, 9),))
     first, second, third = small.read([fits, does_not, fits])
     assert first == third == loaded.scorer.score([fits])[0]
     assert "27 tokens" in str(second)
@@ -734,7 +736,7 @@ def test_batch_that_does_not_fit_the_gpu_is_read_one_by_one(folder: Folder) -> N
     loaded = judge_model.load_judge_model(
         folder(), device="cuda", dtype="float32", max_batch_tokens=None, max_input_tokens=None
     )
-    prompts = [Prompt((5, 6, 7, 8) * 500, ((9, 10 + number), (11, 12))) for number in range(64)]
+    prompts = [EncodedPrompt((5, 6, 7, 8) * 500, ((9, 10 + number), (11, 12))) for number in range(64)]
     alone = [loaded.read([prompt])[0] for prompt in prompts]
     torch.cuda.empty_cache()
     room = torch.cuda.memory_reserved() + 2**29  # one takes 160 MiB, all of them 9 GiB

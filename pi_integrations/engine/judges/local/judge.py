@@ -20,7 +20,7 @@ from pi_integrations.models import Usage
 
 if TYPE_CHECKING:
     from pi_integrations.engine.judges.local.model import JudgeModel, Prepared
-    from pi_integrations.engine.judges.local.prefix_scoring import Prompt
+    from pi_integrations.engine.judges.local.prefix_scoring import EncodedPrompt
 
 __all__ = ["LocalJudge"]
 
@@ -74,7 +74,7 @@ class LocalJudge:
         # Two, so that the next exchanges are tokenised while the model reads.
         self._threads = [ThreadPoolExecutor(1, f"local-judge-{work}") for work in ("model", "tokenizer")]
         self._loading: asyncio.Future[JudgeModel] | None = None
-        self._batcher: MicroBatcher[Prompt, Scores] | None = None
+        self._batcher: MicroBatcher[EncodedPrompt, Scores] | None = None
         self._closed = False
 
     @property
@@ -167,7 +167,7 @@ class LocalJudge:
         _ = self._identity  # on this thread, so that `fingerprint` never reads files on the loop
         return model
 
-    def _batches(self, model: JudgeModel) -> MicroBatcher[Prompt, Scores]:
+    def _batches(self, model: JudgeModel) -> MicroBatcher[EncodedPrompt, Scores]:
         self._refuse_if_closed()
         if self._batcher is None:
             self._batcher = MicroBatcher(

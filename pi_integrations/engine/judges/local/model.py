@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from pi_integrations.engine.judges.local.prefix_scoring import (
+    EncodedPrompt,
     PrefixScorer,
-    Prompt,
     find_answer_tokens,
     require_shared_prefix,
 )
@@ -64,7 +64,7 @@ def _start_tokens(tokenizer: Any) -> list[int]:
 class Prepared:
     """A tokenised exchange: its prompt, and for each question the index of its suffix or why it has none."""
 
-    prompt: Prompt | None
+    prompt: EncodedPrompt | None
     places: tuple[int | str, ...]
 
 
@@ -102,9 +102,9 @@ class JudgeModel:
             return Prepared(None, (f"The exchange cannot be read: {error}.",) * len(questions))
         suffixes: list[tuple[int, ...]] = []
         places = tuple(self._place(len(prefix), question, suffixes) for question in questions)
-        return Prepared(Prompt(prefix, tuple(suffixes)) if suffixes else None, places)
+        return Prepared(EncodedPrompt(prefix, tuple(suffixes)) if suffixes else None, places)
 
-    def read(self, prompts: Sequence[Prompt]) -> list[list[float] | str]:
+    def read(self, prompts: Sequence[EncodedPrompt]) -> list[list[float] | str]:
         """The scores of each prompt, or why it has none. A batch that does not fit in memory is read one by one."""
         try:
             return list(self.scorer.score(prompts))

@@ -15,7 +15,7 @@ from pi_integrations.engine.judges.local.layout import Suffix, attention_of, pac
 from pi_integrations.engine.local_models.loading import Dtype
 from pi_integrations.errors import PiUsageError
 
-__all__ = ["AnswerTokens", "PrefixScorer", "Prompt", "find_answer_tokens", "require_shared_prefix"]
+__all__ = ["AnswerTokens", "EncodedPrompt", "PrefixScorer", "find_answer_tokens", "require_shared_prefix"]
 
 # Suffix tokens per row and pass. Suffixes compute their masked attention to each other in vain, which grows with the
 # square of this; fewer make the matrices too small to be fast.
@@ -65,7 +65,7 @@ def _may_be_answer(piece: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class EncodedPrompt:
     """One exchange as tokens, and a suffix for each question about it; at least one, none of them empty."""
 
     prefix: tuple[int, ...]
@@ -102,7 +102,7 @@ class PrefixScorer:
         # Renamed in transformers 5.24. Older models take any keyword: they would drop `cache`, and the prefix with it.
         self._cache_name = "cache" if "cache" in takes else "past_key_values"
 
-    def score(self, prompts: Sequence[Prompt]) -> list[list[float]]:
+    def score(self, prompts: Sequence[EncodedPrompt]) -> list[list[float]]:
         """P(yes) / (P(yes) + P(no)) for each suffix of each prompt, in [0, 1]; NaN where the logits are not finite."""
         scores = [[float("nan")] * len(prompt.suffixes) for prompt in prompts]
         # The longest first: slots then align suffixes of like length, and the order of questions does not matter.
@@ -114,13 +114,13 @@ class PrefixScorer:
                     scores[row][question] = float(answers[row, slot])
         return scores
 
-    def next_token_logits(self, prompts: Sequence[Prompt]) -> list[Tensor]:
+    def next_token_logits(self, prompts: Sequence[EncodedPrompt]) -> list[Tensor]:
         """The logits after each suffix of each prompt, [questions, vocabulary]; for checks with few questions."""
         rows = [list(prompt.suffixes) for prompt in prompts]
         passes = [logits for _, logits in self._passes(prompts, rows)]
         return [torch.cat([logits[r] for logits in passes])[: len(row)] for r, row in enumerate(rows)]
 
-    def _read(self, prompts: Sequence[Prompt], rows: list[list[Suffix]]) -> Iterator[tuple[int, Tensor]]:
+    def _read(self, prompts: Sequence[EncodedPrompt], rows: list[list[Suffix]]) -> Iterator[tuple[int, Tensor]]:
         """P(yes) by row and slot, [B, K], of each pass, with the index of its first slot."""
         for begin, logits in self._passes(prompts, rows):
             yes = logits[..., self._yes].double().logsumexp(-1)
@@ -129,7 +129,7 @@ class PrefixScorer:
             yield begin, torch.sigmoid(yes - no).cpu()
 
     @torch.inference_mode()
-    def _passes(self, prompts: Sequence[Prompt], rows: list[list[Suffix]]) -> Iterator[tuple[int, Tensor]]:
+    def _passes(self, prompts: Sequence[EncodedPrompt], rows: list[list[Suffix]]) -> Iterator[tuple[int, Tensor]]:
         lengths = [len(prompt.prefix) for prompt in prompts]
         cache = self._prefill([prompt.prefix for prompt in prompts])
         for begin, end in self._spans(slot_widths(rows), len(rows)):
@@ -199,10 +199,12 @@ def _vocabulary(model: Any) -> int:
     return int(model.config.get_text_config(decoder=True).vocab_size)
 
 
-def _trial(vocabulary: int) -> list[Prompt]:
+def _trial(vocabulary: int) -> list[EncodedPrompt]:
     """One batch of two exchanges with prefixes and suffixes of different lengths."""
-    short = Prompt(prefix=_tokens(11, 1, vocabulary), suffixes=(_tokens(4, 2, vocabulary), _tokens(7, 3, vocabulary)))
-    long = Prompt(prefix=_tokens(19, 4, vocabulary), suffixes=(_tokens(6, 5, vocabulary),))
+    short = EncodedPrompt(
+        prefix=_tokens(11, 1, vocabulary), suffixes=(_tokens(4, 2, vocabulary), _tokens(7, 3, vocabulary))
+    )
+    long = EncodedPrompt(prefix=_tokens(19, 4, vocabulary), suffixes=(_tokens(6, 5, vocabulary),))
     return [short, long]
 
 
@@ -211,7 +213,7 @@ def _tokens(count: int, seed: int, vocabulary: int) -> tuple[int, ...]:
     return tuple((2654435761 * (seed * 101 + index)) % 2**32 % vocabulary for index in range(count))
 
 
-def _difference(scorer: PrefixScorer, model: Any, prompts: list[Prompt]) -> float:
+def _difference(scorer: PrefixScorer, model: Any, prompts: list[EncodedPrompt]) -> float:
     worst = 0.0
     for prompt, shared in zip(prompts, scorer.next_token_logits(prompts), strict=True):
         for suffix, logits in zip(prompt.suffixes, shared, strict=True):

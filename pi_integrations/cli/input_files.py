@@ -1,4 +1,4 @@
-"""Raw records of JSONL and CSV streams; a malformed record carries its error, and reading continues after it."""
+"""Input files of the shell: specs, and records of JSONL and CSV streams, read on after a malformed one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import IO, Any, Literal
 
-from pi_integrations.errors import PiUsageError
+import yaml
 
-__all__ = ["MAX_LINE_BYTES", "RawRecord", "RecordFormat", "csv_records", "json_type", "jsonl_records"]
+from pi_integrations.errors import PiUsageError
+from pi_integrations.models import DimensionSpec, Question, parse_spec
+
+__all__ = ["MAX_LINE_BYTES", "RawRecord", "RecordFormat", "csv_records", "json_type", "jsonl_records", "load_spec"]
 
 RecordFormat = Literal["jsonl", "csv"]
 
@@ -187,3 +191,70 @@ def _skip_line(binary: Any) -> None:
     for rest in iter(partial(binary.readline, MAX_LINE_BYTES), binary.read(0)):
         if rest[-1:] in (b"\n", "\n"):
             return
+
+
+def load_spec(path: Path) -> list[Question] | DimensionSpec:
+    """The checked spec in `path`: a list of questions, or a mapping with `dimensions`; `.json`, `.yaml` or `.yml`.
+
+    Raises:
+        PiUsageError: naming the file and the line and column of a syntax error, or the field at fault.
+    """
+    value = _parsed(path, _read(path))
+    if value is None:
+        raise PiUsageError(f"{path}: the spec is empty; write a list of questions, each with `question:`")
+    if isinstance(value, dict) and "dimensions" not in value:
+        raise PiUsageError(f"{path}: {_not_a_spec(value)}")
+    if not isinstance(value, dict | list):
+        raise PiUsageError(f"{path}: a single value where a list of questions belongs; write `- question: …`")
+    try:
+        return parse_spec(value)
+    except PiUsageError as error:
+        raise PiUsageError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> str:
+    if path.suffix.lower() not in (".json", ".yaml", ".yml"):
+        raise PiUsageError(f"{path}: a spec file ends in .json, .yaml or .yml; rename it to match its content")
+    try:
+        return path.read_text(encoding="utf-8-sig")  # json.loads refuses a byte order mark
+    except UnicodeDecodeError as error:
+        raise PiUsageError(f"{path}: not valid UTF-8 (byte {error.start + 1}); save the file as UTF-8") from None
+    except OSError as error:
+        raise PiUsageError(f"cannot read {path}: {error.strerror}; check the path and its permissions") from None
+
+
+def _parsed(path: Path, text: str) -> Any:
+    try:
+        return _from_json(text) if path.suffix.lower() == ".json" else _from_yaml(text)
+    except (ValueError, RecursionError) as error:  # RecursionError: nested too deeply
+        raise PiUsageError(f"{path}: {error}") from None
+
+
+def _from_json(text: str) -> Any:
+    if not text.strip():
+        return None
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+
+
+def _from_yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ValueError(f"not valid YAML: {error.problem or error.context}{place}") from None
+    except yaml.YAMLError as error:  # such as a control character, which has no mark
+        raise ValueError(f"not valid YAML: {error}") from None
+
+
+def _not_a_spec(value: dict[str, Any]) -> str:
+    found = ", ".join(map(repr, list(value)[:10])) or "nothing"
+    if isinstance(value.get("questions"), list):
+        return "the questions are under `questions:`; make the list itself the whole file"
+    return (
+        f"a mapping needs `dimensions:` (found: {found}); a spec of the current generation is a plain list of"
+        " questions, each starting with `- question:`"
+    )
