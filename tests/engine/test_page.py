@@ -363,6 +363,7 @@ async def test_a_narrow_screen_scrolls_one_way(tab: Tab, engine: Served, view: s
     await tab.send("Emulation.setDeviceMetricsOverride", **narrow)
     dark = [{"name": "prefers-color-scheme", "value": "dark"}]
     await tab.send("Emulation.setEmulatedMedia", features=dark)
+    await engine.job(PAIRS, num_pairs_to_generate=1)
     await tab.goto(engine.url + view)
     await tab.until("document.querySelector('#jobs-rows tr, #playground:not([hidden])')")
     assert await tab.run("document.documentElement.scrollWidth") <= 360
@@ -372,6 +373,7 @@ async def test_a_narrow_screen_scrolls_one_way(tab: Tab, engine: Served, view: s
 @pytest.mark.parametrize("view", ["#/jobs", "#/playground"])
 async def test_every_control_has_a_name(tab: Tab, engine: Served, view: str) -> None:
     """As the browser tells it to a screen reader."""
+    await engine.job(PAIRS, num_pairs_to_generate=1)
     await tab.goto(engine.url + view)
     await tab.until("document.querySelector('#jobs-rows tr, #playground:not([hidden])')")
     await tab.run("document.querySelectorAll('details').forEach(each => each.open = true)")
