@@ -188,7 +188,7 @@ class ChatModel:
             answer = await _asked(send, self._role, self._timeout, self._secrets)
         message = answer.get("raw") if isinstance(answer, Mapping) else answer
         if not isinstance(message, AIMessage):
-            raise NoAnswer(f"the {self._role.name} gave a {type(message).__name__} where an AIMessage is due")
+            raise NoAnswer(f"the {self._role.name} gave a {type(message).__name__} where an AIMessage is expected")
         return message
 
 

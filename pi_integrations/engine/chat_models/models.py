@@ -64,7 +64,7 @@ def choose_chat_model(given: Any, setting: str = "generator") -> BaseChatModel:
     """The chat model that `given`, the value of a `setting`, names or is.
 
     Raises:
-        PiUsageError: when it is none.
+        PiUsageError: when it is not one.
         ImportError: when its package is not installed.
     """
     if isinstance(given, str) and given.startswith("chat:") and given != "chat:":
