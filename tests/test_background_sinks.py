@@ -345,7 +345,7 @@ def test_a_closed_queued_sink_drops_what_is_left_and_refuses_more(caplog: pytest
     with pytest.raises(PiError, match="is closed"):
         sink.write(a_score())
     assert sink.counts() == SinkCounts(given=3, dropped=3)
-    assert "before it took 2 scores" in caplog.text
+    assert "before it had written 2 scores" in caplog.text
     release.set()
 
 

@@ -161,7 +161,7 @@ class Tickets:
                 self._changed.notify_all()
 
     def close(self, *, drop: bool = True) -> int:
-        """Admits nothing from now on, and drops the open tickets unless told not to; how many there are."""
+        """The number of open tickets, which are dropped unless `drop` is False; nothing is admitted from now on."""
         with self._changed:
             self.is_closed = True
             count = len(self._open)

@@ -107,7 +107,7 @@ class ExchangeQueue:
         return self.exchanges.is_closed or getattr(self._caller, "is_dropping", False)
 
     def counts(self) -> ScorerCounts:
-        """What became of everything so far."""
+        """The counts so far."""
         unread = len(self.unread)
         return replace(self.exchanges.counts(), unread=unread, **self.left_out.counts())
 

@@ -61,12 +61,12 @@ def _overlap(words: frozenset[str], tags: Sequence[str]) -> bool:
 
 
 def checked_tags(tags: Sequence[str]) -> tuple[str, ...]:
-    """`tags` as a tuple; raises PiUsageError when it is something else than several strings."""
+    """`tags` as a tuple; raises PiUsageError when it is not several strings."""
     if isinstance(tags, str):
         raise PiUsageError(f"tags is a string, {tags!r}; give a list of tags: [{tags!r}]")
     if not isinstance(tags, Iterable):
         raise PiUsageError(f"tags is a {type(tags).__name__}; give a list of strings")
     tags = tuple(tags)
     if not all(isinstance(tag, str) for tag in tags):
-        raise PiUsageError("tags holds something else than strings; give a list of strings")
+        raise PiUsageError("tags holds something other than strings; give a list of strings")
     return tags

@@ -55,7 +55,7 @@ class QueuedSink:
         exit_timeout: Seconds that waiting scores may hold up the exit of the interpreter; default 5.
 
     Raises:
-        PiUsageError: when `sink` is none, or a number is out of range.
+        PiUsageError: when `sink` is not a sink, or a number is out of range.
 
     Example:
         >>> def send(score):
@@ -113,12 +113,12 @@ class QueuedSink:
         try:
             call_sink(self.sink.write, score)
         except BaseException as error:  # noqa: BLE001 (SystemExit too, or it would end our thread; counted, logged)
-            self._warn.of(error, f"{type(self.sink).__name__} did not take a score")
+            self._warn.of(error, f"{type(self.sink).__name__} failed to write a score")
             return False
         return True
 
     def counts(self) -> SinkCounts:
-        """What became of everything so far."""
+        """The counts so far."""
         counts = self._tickets.counts()
         return SinkCounts(counts.submitted, counts.scored, counts.failed, counts.dropped, counts.pending)
 
@@ -143,7 +143,7 @@ class QueuedSink:
         finally:
             self._inbox.put(None)  # the items before it lose their tickets now, so the thread passes over them
             if dropped := self._tickets.close():
-                self._warn("left", f"{type(self.sink).__name__} was closed before it took {dropped} scores.")
+                self._warn("left", f"{type(self.sink).__name__} was closed before it had written {dropped} scores.")
 
     def __enter__(self) -> QueuedSink:
         return self

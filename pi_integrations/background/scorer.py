@@ -190,7 +190,7 @@ class BackgroundScorer(NotCopied):
         return BackgroundScore(request.llm_input, request.llm_output, result, *origin)
 
     def counts(self) -> ScorerCounts:
-        """What became of everything so far, without waiting; `submitted == scored + failed + dropped + pending`."""
+        """The counts so far, without waiting; `submitted == scored + failed + dropped + pending`."""
         return self._queue.counts()
 
     def flush(self, timeout: float | None = None) -> bool:

@@ -79,7 +79,7 @@ class MemorySink:
         return list(self._scores)
 
     def write(self, score: BackgroundScore) -> None:
-        """Keeps `score`, and lets the oldest go when full."""
+        """Keeps `score`, and drops the oldest when full."""
         self._scores.append(score)
 
 

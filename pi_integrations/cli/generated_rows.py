@@ -45,7 +45,7 @@ class RowsFile:
         """Appends one row.
 
         Raises:
-            PiUsageError: when the disk does not take it; the job goes on, and the rows before it stay.
+            PiUsageError: when it cannot be written; the job continues, and the rows before it stay.
         """
         self._file.append(row)
         self._counts[row["job_id"]] += 1

@@ -154,7 +154,7 @@ def _settings(
 
 @jobs_app.callback()
 def _jobs() -> None:
-    """Look at your jobs, follow them, cancel them."""
+    """List your jobs, show, follow and cancel them."""
 
 
 @jobs_app.command("list")

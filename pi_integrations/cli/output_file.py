@@ -79,7 +79,7 @@ class OutputFile:
         """Appends one row; the first one also removes the rows that a former run could not score.
 
         Raises:
-            PiUsageError: when the disk does not take it; the rows before it stay.
+            PiUsageError: when it cannot be written; the rows before it stay.
         """
         with self._lock:
             if not self._is_begun:

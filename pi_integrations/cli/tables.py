@@ -206,7 +206,7 @@ def _verdict(total: PairedScores) -> str:
         return f"B scores higher, by {interval.estimate:.3f} on average"
     if interval.high < 0:
         return f"A scores higher, by {-interval.estimate:.3f} on average"
-    return "No difference can be told from chance: the interval contains 0"
+    return "The difference cannot be distinguished from chance: the interval contains 0"
 
 
 def _framed(*names: str) -> Table:
@@ -263,5 +263,5 @@ def _sparkline(counts: Sequence[int], *, ascii_only: bool = False) -> str:
     """One character per count, as high as the count's share of the largest; a space for 0 only."""
     levels = _ASCII_LEVELS if ascii_only else _LEVELS
     largest = max(counts, default=0)
-    # Rounded up, so that a single score is visible beside a thousand.
+    # Rounded up, so that a single score is visible next to a thousand.
     return "".join(levels[-(-count * len(levels) // largest) - 1] if count else " " for count in counts)

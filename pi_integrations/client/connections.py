@@ -32,7 +32,7 @@ class Connections:
 
     Args:
         connect: Makes a channel; called on the loop it is for.
-        bindable: Whether `async with` may run requests on the caller's loop. An in-process engine lives on the
+        bindable: Whether `async with` may run requests on the caller's loop. An in-process engine runs on the
             LoopThread alone, so that it serves every loop and outlives each.
     """
 
@@ -154,7 +154,7 @@ class OpenStream:
 
     @property
     def framed(self) -> bool:
-        """Whether the end of a whole body can be told from a cut."""
+        """Whether the end of a complete body can be distinguished from a cut-off one."""
         return self._stream.framed
 
     @property

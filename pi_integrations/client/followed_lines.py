@@ -67,7 +67,7 @@ class FollowedLines:
             return await self._next()
         except PiConnectionError as error:
             if self._connected_before:
-                error.args = (f"{error} The job may well go on: read on with start={self.position}.",)
+                error.args = (f"{error} The job may still be running: continue with start={self.position}.",)
             raise
 
     async def aclose(self) -> None:
@@ -167,7 +167,7 @@ class _Connection:
     Attributes:
         after_end: Whether the job was known to have ended before the stream was opened.
         fruitful: Whether it has brought a new line.
-        framed: Whether the end of a complete body can be told from a cut.
+        framed: Whether the end of a complete body can be distinguished from a cut-off one.
     """
 
     def __init__(self, stream: OpenStream, request: str, start: int, *, after_end: bool) -> None:

@@ -118,7 +118,7 @@ class JobStream(Generic[T]):
             problems = f"it is not UTF-8: {error.reason} at byte {error.start}"
         raise PiResponseError(
             f"GET {self._lines.path} sent line {number} that cannot be read: {problems}. Check that base_url points at"
-            f" a Pi API; to read on behind this line, use start={number}."
+            f" a Pi API; to continue after this line, use start={number}."
         )
 
     def _check_idle(self) -> None:

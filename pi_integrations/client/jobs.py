@@ -53,7 +53,7 @@ class JobResource(Generic[RequestT, StatusT, ItemT]):
         """A new job. A start that is retried never makes a second one.
 
         Args:
-            idempotency_key: The same key and fields give the same job, whoever starts it; default a new key.
+            idempotency_key: The same key and fields give the same job, whichever process sends them; default a new key.
             fields: Those of the family's request model; a None is the service's to choose.
 
         Raises:
@@ -115,7 +115,7 @@ class JobResource(Generic[RequestT, StatusT, ItemT]):
 
 
 class Job(Generic[StatusT, ItemT]):
-    """A handle on a job. The job lives in the service: it continues without this handle, this process and this machine.
+    """A handle on a job. The job runs in the service: it continues without this handle, this process and this machine.
 
     `start_job` returns one, and `job(job_id)` returns it again in another process or on another day.
 
@@ -194,7 +194,7 @@ class Job(Generic[StatusT, ItemT]):
             if not limit.expired():  # raised by something within, not by this wait
                 raise
             raise TimeoutError(
-                f"{self!r} has not ended after {timeout:g} s. It goes on: call result() again, or cancel()."
+                f"{self!r} has not ended after {timeout:g} s. It continues: call result() again, or cancel()."
             ) from None
         if status.state is not JobState.DONE:
             raise _failure(self.job_id, status)

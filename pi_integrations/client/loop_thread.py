@@ -104,7 +104,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
             loop.run_forever()
             return
         except (SystemExit, KeyboardInterrupt):
-            logger.warning("a task on the background loop raised an exception that ends processes; the loop goes on")
+            logger.warning("a task on the background loop raised an exception that ends processes; the loop continues")
 
 
 _shared = LoopThread()

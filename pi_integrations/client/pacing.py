@@ -132,7 +132,7 @@ class RetryPolicy:
     Attributes:
         attempts: Tries in all, the first included.
         initial: Seconds before the second try, before jitter.
-        maximum: Longest wait that no server asked for, in seconds.
+        maximum: Longest wait that no server requested, in seconds.
         total: Seconds from the first attempt to the end, waits included: a wait that would pass it is not begun, and
             the last attempt is cut short at it. Waiting for a first slot of the concurrency limit does not count.
 

@@ -82,7 +82,7 @@ class ScoringSystem:
         """A `Scored` per row, from any iterable, in bounded memory.
 
         At most twice the client's `max_concurrency` rows are read ahead of the one yielded. Identical exchanges in
-        flight at the same time are sent once. A row that fails carries its error and the rest goes on. A plain
+        flight at the same time are sent once. A row that fails carries its error and the rest continue. A plain
         iterable is read on the calling loop, so one that blocks should be an async iterable instead.
 
         Args:
@@ -222,7 +222,7 @@ def _check_parts(system_prompt: Any, history: Sequence[Any], contexts: Sequence[
     if others:
         raise PiUsageError(f"contexts holds a {others[0]}; give a list of strings")
     if not all(map(_is_turn, history)):
-        raise PiUsageError("history holds something else than turns; give (role, text) pairs of strings")
+        raise PiUsageError("history holds something other than turns; give (role, text) pairs of strings")
 
 
 def _is_turn(turn: Any) -> bool:

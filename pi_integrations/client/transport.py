@@ -38,7 +38,7 @@ class Answer:
 class ByteStream(Protocol):
     """A response whose body is read as it arrives, on the event loop it was opened on; header names are lower-case.
 
-    `framed` tells whether the end of a whole body can be told from a cut.
+    `framed` tells whether the end of a whole body can be distinguished from a cut-off one.
     """
 
     status: int
@@ -87,7 +87,7 @@ class Channel(Protocol):
 
 
 class HttpChannel:
-    """A connection pool to one base URL, and one beside it for streams, which may stay open for hours."""
+    """A connection pool to one base URL, and a second one for streams, which may stay open for hours."""
 
     def __init__(self, base_url: str, *, max_connections: int, proxy: str | None = None) -> None:
         self._base_url = base_url

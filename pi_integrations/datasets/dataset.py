@@ -123,7 +123,7 @@ class PiDataset:
         """Number of rows appended to `path`, one JSON object a line, each written as it comes.
 
         A file that holds rows of this job is continued: a torn last row is written again, and no row twice. With
-        `min_score`, rows after the last one kept are scored again.
+        `min_score`, rows after the last one written are scored again.
 
         Raises:
             PiUsageError: when the file holds anything else, another process writes to it, or the disk is full.

@@ -1,7 +1,8 @@
 """The checks before every route: who may call, how large a body may be, and how many requests may be in flight.
 
 One ASGI middleware. Without keys only this machine may call, and not through a web page: the peer and the Host must be
-loopback, an Origin must be loopback too, and bodies must be `application/json`, which no page can send unasked.
+loopback, an Origin must be loopback too, and bodies must be `application/json`, which no page can send without a
+CORS preflight.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ class ResumableJsonl:
         """Appends one line, in one write.
 
         Raises:
-            PiUsageError: when the disk does not take it; the lines before it stay.
+            PiUsageError: when it cannot be written; the lines before it stay.
             ValueError: when `entry` is not JSON, NaN included.
         """
         line = json.dumps(entry, allow_nan=False).encode() + b"\n"

@@ -73,7 +73,7 @@ def embedded(
 
     Raises:
         ImportError: when the `engine` extra, or the judge's, is not installed.
-        PiUsageError: when `judge` names or is no judge, or cannot be used with `jobs`.
+        PiUsageError: when `judge` is not a judge and names none, or cannot be used with `jobs`.
 
     Example:
         ```python

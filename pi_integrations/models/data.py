@@ -151,7 +151,7 @@ class GenerationFigures(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
     accepted: int = 0
-    """Items kept."""
+    """Items accepted."""
     bad: int = 0
     """Items the critic, or the scoring spec, turned down."""
     similar: int = 0
@@ -163,8 +163,8 @@ class GenerationFigures(BaseModel):
     temperature: float | None = None
     """Sampling temperature of the last batch."""
     distinct_2: float | None = None
-    """Distinct word pairs among all word pairs of the items kept, 0 to 1; higher is more diverse. Over a sample: see
-    `computed_on`."""
+    """Distinct word pairs among all word pairs of the accepted items, 0 to 1; higher is more diverse. Over a sample:
+    see `computed_on`."""
     mean_pairwise_similarity: float | None = None
     """Mean Jaccard similarity of pairs of items, 0 to 1; lower is more diverse. Over a sample: see `computed_on`."""
     computed_on: dict[str, Any] | None = None

@@ -173,7 +173,7 @@ class QuestionScore:
     explanation: str | None = None
     """The judge's or the code's own words, where it gave any."""
     read: str | None = None
-    """For the method `cache`: the reading that made the kept score."""
+    """For the method `cache`: the reading that made the stored score."""
 
 
 class ScoreResult(_Response):

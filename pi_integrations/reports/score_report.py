@@ -217,7 +217,7 @@ def _level(score: float) -> str:
 
 
 def _replace(path: Path, chunks: Iterator[str]) -> None:
-    """Replaces the file by a draft written beside it, so that nobody reads half a report."""
+    """Replaces the file by a draft written in the same folder, so that nobody reads half a report."""
     # In the same folder, since replacing works within one file system only; random, for runs side by side.
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:

@@ -80,7 +80,7 @@ def judge_names(fingerprints: Iterable[str | None]) -> str:
 
 
 def judge_note(fingerprints: Iterable[str | None]) -> str | None:
-    """The caution to show beside scores of these judges; None when there is none."""
+    """The caution to show with scores of these judges; None when there is none."""
     judges = set(fingerprints)
     if len(judges) > 1:
         return _SEVERAL

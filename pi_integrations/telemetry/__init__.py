@@ -187,7 +187,7 @@ class TracingSwitches:
 
 
 def tracing_switches() -> TracingSwitches:
-    """Those that are set where this is called; of a package that nobody has imported, none can be."""
+    """The switches set in the caller's context; a package that is not imported has none set."""
     langsmith = opentelemetry = None
     if (helpers := sys.modules.get("langsmith.run_helpers")) is not None:
         settings = helpers.get_tracing_context()

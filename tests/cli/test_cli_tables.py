@@ -137,4 +137,4 @@ def test_comparison_that_could_be_chance_says_so() -> None:
     comparison = Comparison(SPEC, name_a="a", name_b="b")
     for i in range(20):
         comparison.add(result(0.5), result(0.5 + (0.1 if i % 2 else -0.1)))
-    assert "No difference can be told from chance" in printed(ComparisonTable(comparison))
+    assert "The difference cannot be distinguished from chance" in printed(ComparisonTable(comparison))

@@ -262,7 +262,7 @@ async def test_a_wait_can_be_bounded_without_ending_the_job() -> None:
     with job_server(state="RUNNING", messages=["LAUNCHING"]) as server:
         async with client_of(server) as client:
             started = time.monotonic()
-            with pytest.raises(TimeoutError, match=r"has not ended after 0\.2 s.*goes on"):
+            with pytest.raises(TimeoutError, match=r"has not ended after 0\.2 s.*continues"):
                 await client.data.generate.job("job-1").result(timeout=0.2)
             assert time.monotonic() - started < 10
         assert "DELETE" not in {asked.method for asked in server.asked}
@@ -286,7 +286,7 @@ async def test_a_service_that_stays_away_ends_the_stream_with_the_way_on() -> No
             items = client.data.generate.job("job-1").data()
             assert [await anext(items), await anext(items)] == ["one", "two"]
             server.overrides = {f"GET {INPUTS}/job-1": [b""] * 10_000}
-            with pytest.raises(PiConnectionError, match=r"Gave up after .*read on with start=2"):
+            with pytest.raises(PiConnectionError, match=r"Gave up after .*continue with start=2"):
                 await anext(items)
 
 

@@ -286,4 +286,4 @@ def test_the_background_loop_outlives_a_judge_that_exits(caplog: pytest.LogCaptu
             client.scoring_system.score(llm_input="", llm_output="exit", scoring_spec=[{"question": "Is it?"}])
         scores = client.scoring_system.score(llm_input="", llm_output="stay", scoring_spec=[{"question": "Is it?"}])
     assert scores.total_score == 0.5
-    assert "the loop goes on" in caplog.text
+    assert "the loop continues" in caplog.text

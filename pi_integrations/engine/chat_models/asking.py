@@ -61,7 +61,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of a request.
+    """The outcome of a request.
 
     Attributes:
         text: What the model wrote; empty when it declined.
@@ -70,7 +70,7 @@ class Reply:
         declined: Why the model or its provider declined, if so.
         too_long: Why the prompt is more than the model reads, if so.
         cut: Whether the reply stopped at a limit on tokens.
-        message: As it came; None when the provider turned the prompt down.
+        message: The model's message, unchanged; None when the provider turned the prompt down.
     """
 
     text: str = ""
@@ -112,7 +112,7 @@ class ChatModel:
 
     @property
     def limits_answers(self) -> bool:
-        """Whether the model can be told how long an answer may be."""
+        """Whether the length of the model's answers can be limited."""
         return limits_answers(self._model)
 
     def identity(self, temperature: float | None) -> str:
@@ -153,7 +153,7 @@ class ChatModel:
                     spending.add((0, 0) if failure.turns_down(REQUEST_PARAMETERS) else None)
                 if limited is not model and (failure.too_long or failure.turns_down(LIMIT_PARAMETERS)):
                     # More than the model can write: its own limit is lower, and holds without ours. Limits near one
-                    # that was turned down are not tried either, so that few requests are made in vain.
+                    # that was turned down are not tried either, so that few requests are wasted.
                     longest = longest if failure.too_long else (max_tokens or 0) // 2
                     max_tokens = None
                 elif model is not self._model and failure.turns_down("temperature"):
@@ -190,7 +190,7 @@ class ChatModel:
         # LangChain answers with a mapping where structured output is asked for with `include_raw`.
         message = answer.get("raw") if isinstance(answer, Mapping) else answer
         if not isinstance(message, AIMessage):
-            raise NoAnswer(f"the {self._role.name} gave a {type(message).__name__} where an AIMessage is due")
+            raise NoAnswer(f"the {self._role.name} gave a {type(message).__name__} where an AIMessage is expected")
         return message
 
 

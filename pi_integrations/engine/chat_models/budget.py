@@ -123,12 +123,12 @@ class Budget:
     """What the calls of a job cost, and whether the next may be made.
 
     The spending of settled batches is summed up and survives. That of open batches does not: their answers are
-    recorded, and counted again when the job's next life takes the batch up.
+    recorded, and counted again when the job's next attempt takes the batch up.
 
     Args:
         prices: Of the model, where known.
         ceiling: US dollars that the job may cost; None for no limit.
-        kept: What `kept` returned in an earlier life.
+        kept: What `kept` returned in an earlier attempt.
     """
 
     def __init__(self, prices: Prices | None, ceiling: float | None, kept: Mapping[str, Any] | None = None) -> None:
@@ -227,8 +227,8 @@ class Budget:
     def _check_usage_known(self) -> None:
         if self._ceiling is not None and any(s.calls_without_usage for s in (self._settled, *self._open)):
             raise PiUsageError(
-                "max_cost_usd cannot be kept: the generator's provider does not say how many tokens it counted. Leave "
-                "max_cost_usd out, or use a model that reports its usage."
+                "max_cost_usd cannot be enforced: the generator's provider does not say how many tokens it counted. "
+                "Leave max_cost_usd out, or use a model that reports its usage."
             )
 
     def settle(self, spending: Spending, *, batch: bool = True) -> None:
@@ -251,7 +251,7 @@ class Budget:
         return self._max_batch_usd is not None
 
     def kept(self) -> dict[str, Any]:
-        """What the job's next life needs, as JSON values."""
+        """What the job's next attempt needs, as JSON values."""
         return {name: getattr(self._settled, name) for name in (*_SUMS, *_MAXIMA)} | {
             "max_batch_usd": self._max_batch_usd
         }

@@ -1,6 +1,6 @@
 """Failures of a provider: a reason without secrets, whether asking again may help, and the waiting until it does.
 
-Providers are told apart by what their exceptions carry and are called, so that none has to be installed.
+Providers are distinguished by the names and attributes of their exceptions, so that none has to be installed.
 """
 
 from __future__ import annotations
@@ -125,14 +125,14 @@ class Patience:
         return await retrying(once)
 
     def given_up(self, failure: NoAnswer) -> str:
-        """Why a failure was not waited out."""
+        """Why waiting did not help."""
         if failure.retry_after is not None and failure.retry_after > self.seconds:
             return (
                 f"The provider asks to wait for {failure.retry_after:g} s, and a job waits for {self.seconds:g} s at "
                 "most"
             )
         tries = "" if failure.tries is None else f"in {failure.tries} tries, or "
-        return f"It did not pass {tries}within {self.seconds:g} s"
+        return f"It did not recover {tries}within {self.seconds:g} s"
 
     def _is_over(self, state: tenacity.RetryCallState) -> bool:
         tries = getattr(_failure(state), "tries", None)

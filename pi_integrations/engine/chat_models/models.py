@@ -40,7 +40,7 @@ def chat_model_from_string(name: str, **settings: Any) -> BaseChatModel:
 
     Raises:
         ImportError: when LangChain or the provider's package is missing; it gives the pip command.
-        PiUsageError: when the provider is unknown or the model cannot be made, for want of a key for example.
+        PiUsageError: when the provider is unknown or the model cannot be made, because its key is missing, for example.
     """
     try:
         from langchain.chat_models import init_chat_model
@@ -64,7 +64,7 @@ def choose_chat_model(given: Any, setting: str = "generator") -> BaseChatModel:
     """The chat model that `given`, the value of a `setting`, names or is.
 
     Raises:
-        PiUsageError: when it is none.
+        PiUsageError: when it is not one.
         ImportError: when its package is not installed.
     """
     if isinstance(given, str) and given.startswith("chat:") and given != "chat:":

@@ -154,8 +154,8 @@ def _transaction(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
 
 
 def _is_outage(error: DBAPIError) -> bool:
-    # "Operational" is what drivers call trouble that is not the statement's: away, locked, full, read-only, shut down.
-    # 25006 is a Postgres that may only be read, as a standby is until it takes over.
+    # Drivers raise OperationalError when the database fails, not the statement: it is away, locked, full, read-only or
+    # shut down. 25006 is a Postgres that may only be read, as a standby is until it takes over.
     return (
         error.connection_invalidated
         or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
@@ -227,7 +227,7 @@ def _postgres_url(url: str) -> sa.URL:
 
 
 def dbos_url(url: str | None, data_dir: Path) -> str:
-    """The URL of DBOS's own tables: beside ours on Postgres, in a file of its own with SQLite."""
+    """The URL of DBOS's own tables: next to ours on Postgres, in a file of its own with SQLite."""
     return _postgres_url(url).render_as_string(hide_password=False) if url else f"sqlite:///{data_dir / 'dbos.sqlite'}"
 
 

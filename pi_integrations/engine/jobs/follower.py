@@ -47,7 +47,7 @@ class Follower:
         return self._readers.total()
 
     def changed(self, job_id: str) -> None:
-        """Looks at once for lines of a job that this process wrote."""
+        """Checks at once for lines of a job that this process wrote."""
         if job_id in self._readers:
             self._wake.set()
 

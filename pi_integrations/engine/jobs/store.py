@@ -197,7 +197,7 @@ class JobStore:
         return connection.execute(sa.select(answers.c.answer).where(*where)).scalar_one_or_none()
 
     def record(self, connection: sa.Connection, job_id: str, key: str, answer: str) -> str:
-        """The answer that is kept for `key`: an earlier one, else this one, recorded unless the job is over."""
+        """The answer that is stored under `key`: an earlier one, else this one, recorded unless the job is over."""
         try:
             current = self._current(connection, job_id, None)
         except AttemptOver:

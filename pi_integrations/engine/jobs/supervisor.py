@@ -36,8 +36,8 @@ _WAITING = ("ENQUEUED", "DELAYED")
 _MOST_CRASHES = 5
 _TOO_MANY_CRASHES = (
     f"{_MOST_CRASHES} workers in a row died while they worked on it, and it got no further in between; what it made so"
-    " far is kept. It may need more memory than they have. If other jobs ran beside it, the cause may be one of those:"
-    " start it again alone"
+    " far is kept. It may need more memory than they have. If other jobs ran at the same time, the cause may"
+    " be one of those: start it again alone"
 )
 _SWEEP_SECONDS = 60.0
 _LINES_AT_A_TIME = 2000
@@ -68,7 +68,7 @@ class Supervisor:
         self._task = asyncio.create_task(self._watch())
 
     def wake(self) -> None:
-        """Looks now instead of in a second."""
+        """Checks now instead of in a second."""
         self._wake.set()
 
     async def stop(self) -> None:

@@ -33,7 +33,7 @@ jobs = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False),
     # The worker of that attempt; null while it waits on the queue.
     sa.Column("worker", sa.String(100)),
-    # Workers that died at it in a row, with no row and no answer kept in between.
+    # Workers that died at it in a row, with no row and no answer stored in between.
     sa.Column("crashes", sa.Integer, nullable=False, server_default="0"),
     sa.Column("row_count", sa.Integer, nullable=False),
     sa.Column("message_count", sa.Integer, nullable=False),

@@ -127,7 +127,7 @@ class WebhookSender:
             )
 
     async def send(self, job: JobRecord) -> bool:
-        """Whether the webhook took it: any 2xx, within eight attempts over about half an hour."""
+        """Whether the webhook accepted it: any 2xx, within eight attempts over about half an hour."""
         assert job.webhook_url is not None
         host = urlsplit(job.webhook_url).hostname
         body = _body(job)
@@ -146,7 +146,7 @@ class WebhookSender:
             logger.warning("the webhook of job %s is not called: its URL at %s is not allowed here", job.job_id, host)
             return False
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            logger.warning("the webhook of job %s at %s did not take it: %s", job.job_id, host, type(error).__name__)
+            logger.warning("the webhook of job %s at %s was not delivered: %s", job.job_id, host, type(error).__name__)
             return False
         return True
 

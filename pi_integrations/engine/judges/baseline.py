@@ -42,7 +42,7 @@ _STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 _ENDINGS = frozenset(".!?…:;。！？)]}\"'”’`*|>")
 
 # Added up and sent through the logistic function. Set by hand from what each feature ought to mean, and rebalanced once
-# after a look at the pairs that the docstring of BaselineJudge names.
+# after looking at the pairs that the docstring of BaselineJudge names.
 _BIAS = -0.5
 _LENGTH = 4.0
 _INPUT_OVERLAP = 0.8
@@ -64,7 +64,7 @@ _UNPUNCTUATED = 8
 
 @dataclass(frozen=True, slots=True)
 class _Cue:
-    """What a question asks for by a telling word, and the feature that shows it."""
+    """What a question asks for by a cue word, and the feature that shows it."""
 
     asked: re.Pattern[str]
     feature: str
@@ -110,9 +110,9 @@ class BaselineJudge:
     many of them the output repeats, and a few cues such as "concise" or "polite".
 
     Measured on PandaLM's human-annotated test set (894 pairs in which most of three annotators preferred one response),
-    the preferred response gets the higher score in 68.6 % of pairs, ties counted half, beside 67.4 % for taking the
-    longer one. The difference, 1.2 points with a 95 % interval of −1.5 to 3.9, is none that can be told from chance,
-    and it flatters: the weights were rebalanced once after a look at these pairs, 63.7 % before. So surface features
+    the preferred response gets the higher score in 68.6 % of pairs, ties counted half, against 67.4 % for taking the
+    longer one. The difference, 1.2 points with a 95 % interval of −1.5 to 3.9, cannot be distinguished from chance,
+    and it flatters: the weights were rebalanced once after looking at these pairs, 63.7 % before. So surface features
     are worth no more than length. `benchmarks/baseline_agreement.py` measures it.
 
     A text of more than 200,000 characters is unscored.

@@ -1,4 +1,4 @@
-"""From what an operator wrote to a judge: `baseline`, `chat:PROVIDER:MODEL`, `local:PATH_OR_NAME`,
+"""A judge from an operator's setting: `baseline`, `chat:PROVIDER:MODEL`, `local:PATH_OR_NAME`,
 `object:MODULE:NAME`, or an object.
 """
 

@@ -1,7 +1,7 @@
 """The judge protocol: yes/no questions about one exchange in, a verdict for each out.
 
 A verdict is a score or a reason why there is none, never both, and carries the reading that made it. A judge reports
-trouble with one question as an unscored verdict, not as an exception, so that its neighbours keep their scores.
+a problem with one question as an unscored verdict, not as an exception, so that its neighbours keep their scores.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def _long_rope_limits(config: Any) -> list[int | None]:
 def reserved_positions(model: Any) -> int:
     """Positions of `model` that hold no token.
 
-    RoBERTa and its kin count positions from behind the padding index: 514 positions read 512 tokens.
+    RoBERTa and similar models count positions from behind the padding index: 514 positions read 512 tokens.
     """
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:

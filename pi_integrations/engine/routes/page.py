@@ -130,5 +130,5 @@ def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapp
 
 
 def _first(schema: Mapping[str, Any], *keys: str) -> Any:
-    # Pydantic writes `ge` and its like unchanged where a validator of one's own comes before the bound.
+    # Pydantic writes `ge` and its like unchanged where a custom validator comes before the bound.
     return next((schema[key] for key in keys if key in schema), None)

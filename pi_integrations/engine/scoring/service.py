@@ -226,11 +226,11 @@ def _refuse_unscored(leaves: Sequence[Leaf], outcomes: Sequence[_Outcome], hint:
     missing = [(leaf, o.verdict) for leaf, o in zip(leaves, outcomes, strict=True) if o.verdict.score is None]
     if not missing:
         return
-    told = "; ".join(f"question {leaf.key!r} is unscored: {verdict.reason}" for leaf, verdict in missing)
+    reasons = "; ".join(f"question {leaf.key!r} is unscored: {verdict.reason}" for leaf, verdict in missing)
     # What may be retried was the sandbox's failure and not the code's.
     by_code = any(leaf.scoring_type is ScoringType.PYTHON_CODE and not v.retryable for leaf, v in missing)
     raise ScoringFailed(
-        f"{told}. {hint}",
+        f"{reasons}. {hint}",
         fault="code" if by_code else "judge",
         retryable=all(verdict.retryable for _, verdict in missing),
     )

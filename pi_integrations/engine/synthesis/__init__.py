@@ -1,1 +1,1 @@
-"""Synthetic data: texts made by a chat model, kept when they are good and unlike those kept before."""
+"""Synthetic data: texts made by a chat model, accepted when they are good and unlike those accepted before."""

@@ -90,7 +90,7 @@ class Calls:
 
         Raises:
             CeilingReached: when they might cost more than the job may.
-            JobStopped: when no scores can be had.
+            JobStopped: when scoring fails for good.
         """
 
         async def call() -> Any:
@@ -106,14 +106,14 @@ class Calls:
             try:
                 value = await self._run.recorded(key, call)
             except ScoringFailed as failure:
-                raise JobStopped(f"scores could not be had for {self._patience.seconds:g} s: {failure}") from None
+                raise JobStopped(f"scoring kept failing for {self._patience.seconds:g} s: {failure}") from None
             except PiUsageError as error:
                 raise JobStopped(f"the scoring spec cannot be used: {error}") from None
             spending.add_judge(value.get("usage"))
         return str(value["unscored"]) if "unscored" in value else dict(value)
 
     async def embed(self, key: str, texts: list[str]) -> Vectors:
-        """The embeddings of `texts`; none where the engine has no embeddings model, or for no texts."""
+        """The embeddings of `texts`; empty without texts, or where the engine has no embeddings model."""
         embedder = self._embedder
         if embedder is None or not texts:
             return {}
@@ -127,7 +127,7 @@ class Calls:
             raise JobStopped(self._explained(failure)) from None
 
     async def embedded(self, key: str) -> Vectors:
-        """The embeddings on record under `key`; none where none are."""
+        """The embeddings recorded under `key`; empty when there are none."""
 
         async def call() -> Any:
             raise LookupError

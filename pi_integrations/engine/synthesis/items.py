@@ -180,7 +180,7 @@ def may_be_item(value: Any) -> bool:
 
 
 def read_item(value: Any, form: str) -> Item | None:
-    """The item that an element stands for; None when it is none, or when a text is blank.
+    """The item that an element stands for; None when it is not an item, or when a text is blank.
 
     Numbers, booleans, lists and objects in the place of a text count as their JSON: an application that classifies or
     calculates answers so.

@@ -75,7 +75,7 @@ def batch_prompt(
 
 
 def critic_prompt(request: GenerationRequest, items: Mapping[int, Item], tag_source: str) -> Prompt:
-    """Asks which of the items, by their numbers, are good enough to keep."""
+    """Asks which of the items, by their numbers, are good enough to accept."""
     page = _about(request, tag_source)
     for number, item in items.items():
         page.block(f"ITEM {number}", json.dumps(item.row(), ensure_ascii=False))

@@ -26,10 +26,10 @@ _LABELS = {
 _REMEDIES = {
     "similar": "add seeds, widen application_description, or choose a bolder exploration_mode",
     "bad": "make application_description clearer, or lower min_score if there is a scoring_spec",
-    "unscored": "fix the scoring spec, or use a generator that gives the verdicts it is asked for",
-    "malformed": "use a generator that writes the JSON it is asked for, or a smaller batch_size",
+    "unscored": "fix the scoring spec, or use a generator that returns the requested verdicts",
+    "malformed": "use a generator that writes the requested JSON, or a smaller batch_size",
     "unreadable": (
-        "use a generator that writes the JSON it is asked for, or a smaller batch_size; if it refuses in plain words,"
+        "use a generator that writes the requested JSON, or a smaller batch_size; if it refuses in plain words,"
         " make application_description clearer"
     ),
     "empty": "make application_description clearer, or use another generator",
@@ -42,7 +42,7 @@ class Tally:
     """Counts of items, and of whole answers that held none.
 
     Attributes:
-        accepted: Kept.
+        accepted: Good, and unlike the seeds and the items accepted before.
         similar: Like a seed or an accepted item.
         bad: Turned down by the critic or the scoring spec.
         unscored: Without a verdict.
@@ -179,8 +179,8 @@ class State:
         explained = self.reason and (tally.unscored or tally.declined or tally.malformed)
         why = f" The last reason given: {self.reason}." if explained else ""
         return (
-            f"{self.made}; the last {self.fruitless} batches brought nothing new ({tally.rejected()}).{why} To go on,"
-            f" {tally.remedy()}."
+            f"{self.made}; the last {self.fruitless} batches brought nothing new ({tally.rejected()}).{why}"
+            f" To continue, {tally.remedy()}."
         )
 
 

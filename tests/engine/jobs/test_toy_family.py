@@ -108,7 +108,7 @@ def engine(registered: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 async def test_client_starts_follows_lists_and_reads_it(engine: Served) -> None:
     """Status, messages, items and result come typed, through the generic resource."""
     async with AsyncPiClient(base_url=engine.url) as client:
-        rhymes = Rhymes(client._calls)
+        rhymes = Rhymes(client.scoring_system._calls)
         job = await rhymes.start_job(words=["cat", "hat"], style="LOUD")
         items = [item async for item in job.data()]
         assert items == [Rhyme(word="CAT", rhyme="bAT"), Rhyme(word="HAT", rhyme="bAT")]
@@ -121,7 +121,7 @@ async def test_client_starts_follows_lists_and_reads_it(engine: Served) -> None:
 
 async def test_client_cancels_it(engine: Served) -> None:
     async with AsyncPiClient(base_url=engine.url) as client:
-        rhymes = Rhymes(client._calls)
+        rhymes = Rhymes(client.scoring_system._calls)
         job = await rhymes.start_job(words=["cat"] * 100, pause=0.5)
         assert "cancelled" in await rhymes.cancel(job.job_id)
         assert (await job.status()).state is JobState.CANCELLED
@@ -129,7 +129,7 @@ async def test_client_cancels_it(engine: Served) -> None:
 
 async def test_idempotency_key_starts_one_job_and_refuses_another_body(engine: Served) -> None:
     async with AsyncPiClient(base_url=engine.url) as client:
-        rhymes = Rhymes(client._calls)
+        rhymes = Rhymes(client.scoring_system._calls)
         one, again = [await rhymes.start_job(words=["mat"], idempotency_key="toy") for _ in range(2)]
         assert one.job_id == again.job_id
         with pytest.raises(PiStatusError) as refused:

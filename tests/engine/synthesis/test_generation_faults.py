@@ -65,7 +65,8 @@ async def test_a_model_with_nothing_to_give_ends_the_job_with_the_reason(answer:
     reason = await stopped(model)
     if said:
         assert (
-            f"made 0 of 10 pairs; the last 20 batches brought nothing new ({said})" in reason and "To go on" in reason
+            f"made 0 of 10 pairs; the last 20 batches brought nothing new ({said})" in reason
+            and "To continue" in reason
         )
         assert sum("new pairs" in prompt for prompt in model.asked) == 20
     else:
@@ -149,7 +150,7 @@ async def test_a_provider_that_stays_away_ends_the_job(fault: Exception) -> None
     """When our patience is at its end; the reason says how long that was."""
     model = ScriptedGenerator(answers=lambda prompt: fault)
     reason = await stopped(model, given={"patience": 0.05})
-    assert type(fault).__name__ in reason and "did not pass within 0.05 s" in reason
+    assert type(fault).__name__ in reason and "did not recover within 0.05 s" in reason
 
 
 async def test_a_call_without_an_answer_in_time_is_tried_again() -> None:
@@ -248,7 +249,7 @@ async def test_a_ceiling_needs_a_model_that_reports_its_tokens() -> None:
     """A job whose cost cannot be known ends after its first call."""
     model = ScriptedGenerator(usage=False)
     reason = await stopped(model, given={"prices": DOLLAR_A_CALL}, max_cost_usd=1000.0)
-    assert "max_cost_usd cannot be kept" in reason and len(model.asked) == 1
+    assert "max_cost_usd cannot be enforced" in reason and len(model.asked) == 1
 
 
 async def test_unreported_tokens_are_unknown_and_not_zero() -> None:

@@ -196,7 +196,7 @@ async def test_an_odd_body_is_asked_for_again(fault: Exception) -> None:
     _, journal = await run_job(pairs_family(model), 5, **PLAIN)
     assert len(journal.rows) == 5
     always = ScriptedGenerator(answers=lambda prompt: fault)
-    with pytest.raises(JobStopped, match="did not pass in 4 tries"):
+    with pytest.raises(JobStopped, match="did not recover in 4 tries"):
         await run_job(pairs_family(always), 5, **PLAIN)
     assert len(always.asked) == 4
 

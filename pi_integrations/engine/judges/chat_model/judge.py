@@ -58,13 +58,13 @@ class ChatModelJudge:
         model: A langchain-core chat model, or a string for `init_chat_model` such as "openai:gpt-4.1-mini".
         one_call_per_question: Asks each question in a call of its own, side by side, instead of all in one.
         reading: "logprobs", "structured", or "auto": log-probabilities if the first answer carries them, else
-            structured, settled once for the judge's life. Finding that there are none costs one call more.
+            structured, settled once per judge. Finding that there are none costs one call more.
         strict: Accept log-probabilities alone, unless `reading` is "structured". An answer without them raises
             instead of being read otherwise ("auto") or left unscored ("logprobs").
         timeout: Seconds to wait for one call to the model; None waits as long as the model does.
         prices: US dollars per million tokens, for the cost in `usage`.
         temperature: Sampling temperature; None keeps the model's own. Ignored by a model without that setting, and
-            dropped for good when the provider turns it down; the fingerprint tells.
+            dropped for good when the provider turns it down; the fingerprint shows it.
         top_logprobs: How many likeliest tokens to ask for at each place, 2 to 20; not every provider gives more than 5.
         schema: Use the model's `with_structured_output` where it has one; False always asks for JSON text, for
             servers that take neither tools nor response formats.
@@ -150,7 +150,7 @@ class ChatModelJudge:
         raise first
 
     async def aclose(self) -> None:
-        """Nothing to release: the chat model belongs to whoever made it."""
+        """Nothing to release: the chat model belongs to the code that made it."""
 
     async def _answer_together(self, exchange: Exchange, questions: Sequence[str]) -> list[Verdict]:
         await self._wait_for_first()
@@ -175,7 +175,7 @@ class ChatModelJudge:
             self._first_over = asyncio.Event()
 
     def _settle(self, reading: Reading) -> Reading:
-        """Fixes the reading for the rest of the judge's life and returns the one in force: the first finding stands."""
+        """Fixes the reading for as long as the judge exists and returns the one in force: the first finding stands."""
         if self._settled is None:
             self._settled = reading
             _log.info("judge %s: reading %s", self._identity, reading)

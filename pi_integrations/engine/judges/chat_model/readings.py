@@ -162,7 +162,7 @@ def _answer_verdict(items: list[Mapping[str, Any]], begins: str) -> Verdict:
 
 
 def _number(value: Any) -> int:
-    """The question's number; 0, which no question has, when it is none."""
+    """The question's number; 0, which no question has, when `value` is not one."""
     if isinstance(value, str):
         # Longer ones are no question's number, and int() raises beyond 4,300 digits.
         return int(value) if value.isdecimal() and len(value) < 7 else 0

@@ -114,7 +114,7 @@ class MicroBatcher(Generic[JobT, ResultT]):
     async def _run_batch(self, batch: list[_Waiting[JobT, ResultT]]) -> None:
         jobs = [one.job for one in batch]
         running = asyncio.get_running_loop().run_in_executor(self._executor, self._run, jobs)
-        # Gathered as a value: an error belongs to the callers of this batch, and the task goes on to the next.
+        # Gathered as a value: an error belongs to the callers of this batch, and the task continues with the next.
         (outcome,) = await asyncio.gather(running, return_exceptions=True)
         for index, one in enumerate(batch):
             if one.result.done():  # its caller gave up while the batch ran

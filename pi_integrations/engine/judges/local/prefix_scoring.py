@@ -17,7 +17,7 @@ from pi_integrations.errors import PiUsageError
 
 __all__ = ["AnswerTokens", "EncodedPrompt", "PrefixScorer", "find_answer_tokens", "require_shared_prefix"]
 
-# Suffix tokens per row and pass. Suffixes compute their masked attention to each other in vain, which grows with the
+# Suffix tokens per row and pass. Suffixes compute their masked attention to each other needlessly, which grows with the
 # square of this; fewer make the matrices too small to be fast.
 SUFFIX_TOKENS = 512
 

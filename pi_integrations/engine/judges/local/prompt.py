@@ -60,7 +60,7 @@ def plain_frame() -> PromptFrame:
 def chat_frame(tokenizer: Any) -> PromptFrame:
     """The frame in the tokenizer's own chat template: one user turn, and the start of the assistant's.
 
-    Templates that can think first are told not to: the answer is read from the very next token.
+    Templates with a thinking mode get it switched off: the answer is read from the very next token.
 
     Raises:
         PiUsageError: The template fails, or does not carry a user turn through unchanged.
