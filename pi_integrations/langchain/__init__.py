@@ -70,6 +70,7 @@ def _home(name: str) -> Any:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRAS:
             raise
+        # An ImportError that is no ModuleNotFoundError: the package is installed, but too old to have the name.
         needed = missing if isinstance(error, ModuleNotFoundError) else f"a newer {missing} ({error})"
         message = f"{name} needs {needed}; run: pip install 'pi-integrations[{_EXTRAS[missing]}]'"
         raise ImportError(message, name=error.name) from error

@@ -1,4 +1,4 @@
-"""The runs whose early end LangChain tells nobody about."""
+"""Runs whose early end LangChain does not report to callback handlers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from langchain_core.callbacks import BaseCallbackManager
 __all__ = ["FALLBACKS", "when_abandoned"]
 
 FALLBACKS = "langchain_core.runnables.fallbacks"
-"""The module of streams among them; LangChain imports it when the first one is made."""
+"""Module of the streams with fallbacks; LangChain imports it when the first one is created."""
 
 # A stream with fallbacks hands out its first piece outside of its own error handling, and a chat model handles no
 # cancellation.
@@ -21,10 +21,10 @@ _DEPTH = 8
 
 
 def when_abandoned(forget: Callable[[], None]) -> None:
-    """Calls `forget` once the stream or the call of a model that begins its run right now is gone, when it is silent.
+    """Calls `forget` once the stream or model call that is starting its run now is gone, if its end is not reported.
 
-    The callback manager that began the run is the stream's or the call's alone, and goes when it goes: by itself, when
-    it is closed, or when it is cancelled. Of a run that has ended there is nothing left to forget.
+    The callback manager that started the run belongs to that stream or call alone and is collected with it: when it
+    ends, is closed or is cancelled. For a run that has ended, `forget` has no effect.
     """
     frame: FrameType | None = sys._getframe(1)
     for _ in range(_DEPTH):

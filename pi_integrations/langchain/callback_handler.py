@@ -36,20 +36,20 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
     """Submits the answer of every finished run to a `BackgroundScorer`, without slowing the run.
 
     One score per answer that a user sees. By default that is the outcome of a root run: a chain, an agent, a graph or a
-    model that the application called, with whatever ran inside it. Streamed answers are submitted when the user has
+    model that the application called, with all that ran inside it. Streamed answers are submitted when the user has
     read them to the end, those of a graph that is interrupted and resumed once. Documents that retrievers found inside
-    the run become the contexts of the exchange, unless inputs or outputs hold `contexts` or `context`; of an agent,
-    what its tools returned. Nothing it does raises into the application; what goes wrong is counted and logged once per
-    kind. Answers are read after the run has returned, as they were then; before it, those that hold what cannot be
-    kept, and functions given as keys are called.
+    the run become the contexts of the exchange, unless inputs or outputs hold `contexts` or `context`; for an agent,
+    the outputs of its tools. The handler never raises into the application; its errors are counted, and logged once per
+    kind. Answers are read after the run has returned, as they were at that moment. Answers that cannot be copied are
+    read before the run returns, and functions passed as keys are called before it, too.
 
     The run's name and tags go to the scorer, and its metadata with `run_id`, `trace_id` (where it is known) and
     `response_id` (the id of the model's message).
 
     Args:
         scorer: Scores the answers; close it yourself.
-        level: Which runs are answers: `root`, those that are inside no other run this handler sees; `llm`, every call
-            of a model; or names of runs, such as `["rag_chain"]`. Of runs within each other, the outermost.
+        level: Which runs are answers: `root`, runs that are inside no other run this handler sees; `llm`, every model
+            call; or names of runs, such as `["rag_chain"]`. Of nested runs, the outermost.
         input_key: Where the input is in a run's inputs: a name, or a function of the inputs; as for `PiRunEvaluator`.
         output_key: Where the answer is in a run's outputs: a name, or a function of the outputs.
         context_key: Where retrieved passages are: a name in the outputs or else the inputs, or a function of the
@@ -81,10 +81,11 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
     # On the thread of the run: LangChain skips other handlers' on_llm_start when an inline one, such as its tracer, is
     # attached, and has async handlers waited for.
     run_inline = True
+    # LangChain then logs what a callback raises, and the application's run continues.
     raise_error = False
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """LangGraph tells of interrupts what derives from a class of its own."""
+        """A handler that is also LangGraph's own handler class: LangGraph reports interrupts to no other."""
         told: type[Any] = told_of_interrupts(cls)  # type: ignore[arg-type]  # classes are hashable
         return super().__new__(told)  # type: ignore[no-any-return]
 
@@ -109,7 +110,7 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
         self._conversations = Conversations()
         self._tally = Tally("submitted", "unanswered", "incomplete", "errors")
         self._warn = WarnOnce(logger)
-        # Functions of the application's are called where it expects them: in its thread, before the run returns.
+        # The application's own functions are called where it expects it: in its thread, before the run returns.
         self._is_at_once = any(map(callable, (input_key, output_key, context_key)))
 
     # Not `ignore_agent`, by which LangChain leaves out tools.
@@ -118,7 +119,7 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
     ignore_llm = ignore_chat_model = ignore_chain = ignore_retriever = ignore_agent = False
 
     def counts(self) -> RunCounts:
-        """What was seen so far; `runs == submitted + unanswered + incomplete + errors + open`."""
+        """The counts so far; `runs == submitted + unanswered + incomplete + errors + open`."""
         self._scorer.catch_up()
         counts = self._tally.counts()
         runs = self._runs.begun
@@ -165,7 +166,7 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
         run = self._runs.end(run_id)
         if run is None or run.is_open:
             return
-        if isinstance(outputs, BaseException):  # LangChain's batches take a cancellation for an output
+        if isinstance(outputs, BaseException):  # LangChain's batches report a cancellation as an output
             self._give_up(run)
         else:
             self._end(run, outputs, **details)
@@ -180,9 +181,9 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
             self._end(run, response, is_model=True)
 
     def on_retriever_end(self, documents: Any, *, run_id: UUID, **details: Any) -> None:
-        """A retriever ends; what one inside another found is that one's to choose from."""
+        """A retriever ends; documents of a retriever nested in another count only if the outer one returns them."""
         run = self._runs.end_retriever(run_id)
-        if run is not None and isinstance(documents, list | tuple):  # what can be read only once is not ours to read
+        if run is not None and isinstance(documents, list | tuple):  # an iterator is left to the application
             run.documents.extend(documents)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **details: Any) -> None:
@@ -198,7 +199,7 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
     on_llm_error = on_tool_error = on_retriever_error = on_chain_error
 
     def on_interrupt(self, event: Any) -> None:
-        """Called by LangGraph: a graph stops to ask, and its run ends next."""
+        """Called by LangGraph: a graph is interrupted, and its run ends next."""
         try:
             run = None if event.run_id is None else self._runs.around(event.run_id)
         except ABSORBED_ERRORS as error:
@@ -236,11 +237,11 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
             self._went_wrong(run_id, error)
 
     def _went_wrong(self, run_id: UUID | None, error: BaseException) -> None:
-        """The answer that was being made is not known any more; counted as a run of its own where none was."""
+        """Drops the answer in progress after an error; without one, the error counts as a run of its own."""
         if run_id is None or self._runs.end(run_id) is None:
             self._runs.count()
         self._tally.add("errors")
-        text = f"A callback went wrong, and an answer is not scored: {type(error).__name__}: {error}"
+        text = f"A callback failed, and an answer was not scored: {type(error).__name__}: {error}"
         self._warn(("callback", kind_of(error)), text, error)
 
     def _end(self, run: OpenRun, outputs: Any, *, is_model: bool = False, **details: Any) -> None:
@@ -261,7 +262,7 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
             self._scorer.defer(self._finish, run, kept)
 
     def _kept(self, run: OpenRun, outputs: Any) -> Captured | None:
-        """The outputs, to be read later; what cannot be kept is read before the application goes on."""
+        """The outputs, to be read later; outputs that cannot be copied are read before the application continues."""
         if self._is_at_once:
             run.reading = read_run(self._reader, run, outputs)
             return None
@@ -311,7 +312,7 @@ class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
 
 
 def _name(given: str | None, serialized: Any) -> str | None:
-    """What LangChain's tracers call the run: one of a model without a `run_name` comes without a name."""
+    """The run's name as in LangChain's tracers: a model run without a `run_name` is reported without a name."""
     if given is not None or not serialized:
         return given
     name: str | None = serialized.get("name") or (serialized.get("id") or [None])[-1]
@@ -328,6 +329,6 @@ def _metadata(run: OpenRun, reading: Reading) -> dict[str, Any]:
 
 
 def _trace_id() -> UUID | None:
-    """The trace of a run that is no root, where LangSmith's tracing knows it."""
+    """The trace id of a run that is not a root, where LangSmith's tracing knows it."""
     tree = get_current_run_tree()
     return None if tree is None else tree.trace_id

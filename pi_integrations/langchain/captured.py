@@ -1,7 +1,7 @@
-"""What a run was given or gave, as it was at that moment: it is read later, and the application may go on to change it.
+"""A run's inputs or outputs as they were at that moment: they are read later, and the application may change them.
 
-Kept are copies of the lists and mappings, and of the fields of the messages and documents in there, which costs less
-than reading them. What is neither, or too much of it, is to be read at once.
+Lists, mappings, and the fields of the messages and documents in them are copied, which costs less than reading them.
+Values of other types, and values that are too large, must be read at once.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 __all__ = ["Captured"]
 
 _ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
-# What conversations consist of.
+# The message classes of a usual conversation, which are copied faster.
 _MESSAGES = frozenset({HumanMessage, AIMessage, ToolMessage, SystemMessage, AIMessageChunk})
-# Things in lists and mappings, all together, and how deep they lie.
+# Copying runs on the application's time, so it is bounded: items of all lists and mappings together, and nesting depth.
 _MOST = 5_000
 _DEEPEST = 20
 
 
 class Captured:
-    """`value`, which a list, a mapping, a message, a document, a text, or several of these in each other can be.
+    """A snapshot of `value`: a list, a mapping, a message, a document, a text, or any nesting of these.
 
     Attributes:
-        is_whole: Whether all that is in it was kept; if not, read it before the application goes on.
+        is_whole: Whether all of it was copied; if not, read it before the application continues.
 
     Example:
         >>> messages = ["How long?", "A week."]
@@ -42,7 +42,7 @@ class Captured:
         self.is_whole = True
         self._kept = [value]
         self._conversations: list[tuple[list[Any], list[Any]]] = []
-        # Where a thing is, and its fields.
+        # For each message or document: its container, its key or index there, and its fields.
         self._fields: list[tuple[Any, Any, dict[str, Any]]] = []
         if type(value) is not str:
             self._room = _MOST
@@ -50,7 +50,7 @@ class Captured:
 
     @property
     def kept(self) -> Any:
-        """What is kept of it: to look at what it is, not at what it says."""
+        """The stored copy, for checks of its type; its contents may have changed, so use `read` for these."""
         return self._kept[0]
 
     def read(self) -> Any:
@@ -66,7 +66,7 @@ class Captured:
         return self._kept[0]
 
     def _keep(self, value: Any, holder: Any, place: Any, depth: int) -> None:
-        """Keeps `value`, which is at `place` in `holder`, a list or mapping of our own."""
+        """Copies `value`, which is at `place` in `holder`, a list or mapping that we made."""
         kind: Any = type(value)
         if kind is dict or kind is list:
             self._room -= len(value)
@@ -82,6 +82,7 @@ class Captured:
             else:
                 self._keep_parts(kept, depth)
         elif kind is tuple:
+            # The tuple cannot change and needs no copy, but an item in it may.
             self.is_whole = self.is_whole and _ATOMS.issuperset(map(type, value))
         elif _has_text(kind):
             fields = value.__dict__.copy()
@@ -103,7 +104,7 @@ class Captured:
                 self._keep(part, kept, number, depth + 1)
 
     def _keep_conversation(self, messages: list[Any]) -> None:
-        """The contents, without a call for each message; of the last, which may be the answer, all fields."""
+        """Copies the contents, without a call per message; of the last message, which may be the answer, all fields."""
         contents = [message.content for message in messages]
         if not _ATOMS.issuperset(map(type, contents)):
             contents = [_copied(content) for content in contents]
@@ -111,7 +112,7 @@ class Captured:
         self._keep(messages[-1], messages, len(messages) - 1, 0)
 
 
-# What is read of messages and documents.
+# The fields of messages and documents that are read.
 _READ = ("content", "page_content", "role", "id", "tool_calls", "additional_kwargs")
 
 

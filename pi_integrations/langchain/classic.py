@@ -34,7 +34,7 @@ class ClassicEvaluator:
 
     @property
     def evaluation_name(self) -> str:
-        """What the evaluation is called in results."""
+        """Name of the evaluation in results."""
         return self._evaluation_name
 
     @property
@@ -54,7 +54,7 @@ class ClassicEvaluator:
 
 
 def read_prediction(prediction: Any, reference: Any, input_: Any, kwargs: Mapping[str, Any]) -> Exchange:
-    """The exchange; of `kwargs` what belongs to it, and not callbacks, tags and the like."""
+    """The exchange; of `kwargs` only the entries that belong to it, not callbacks, tags and the like."""
     extras = {name: value for name, value in kwargs.items() if name in EXTRAS}
     return _reader.read(input_, prediction, reference, **extras)
 

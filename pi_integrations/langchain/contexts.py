@@ -29,7 +29,7 @@ def read_contexts(value: Any) -> list[str]:
 
 
 def distinct_contexts(documents: list[Any]) -> list[str]:
-    """The passages that retrievers found, each once: a chain that is tried again finds them again."""
+    """The passages that retrievers found, each once: a chain that is retried retrieves them again."""
     return list(dict.fromkeys(read_contexts(documents)))
 
 

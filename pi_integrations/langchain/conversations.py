@@ -1,4 +1,4 @@
-"""Answers of graphs that are interrupted and resumed: each once."""
+"""Answers of graphs that are interrupted and resumed, each submitted once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["Conversations"]
 
 
 class Conversations:
-    """Remembers of each thread of a graph its last answer, without the text, or what it was asked while it may go on.
+    """Remembers for each thread of a graph its last answer, without the text, or its inputs while it may be resumed.
 
     What is given to a graph, or a chain, and runs to its end is an answer, whatever was answered before. A run that is
-    interrupted may show the answer to an earlier question, and one that goes on an answer given before the interrupt.
+    interrupted may show the answer to an earlier question, and a resumed run an answer given before the interrupt.
 
     Thread-safe, never larger than its limits, empty in a forked child.
 
@@ -50,13 +50,13 @@ class Conversations:
             self._pending.attach(run, is_open=failed or run.is_interrupted)
 
     def new_answer(self, run: OpenRun, reading: Reading) -> dict[str, Any] | None:
-        """What was read from a run that ended; None also when that was an answer before.
+        """The exchange read from a run that ended; None also when it was submitted as an answer before.
 
         Raises:
-            PiUsageError: when it is not clear what to score; whatever else reading raised.
+            PiUsageError: when it is not clear what to score; any other error of the reading is raised as it is.
         """
         if run.is_interrupted and isinstance(reading.error, PiUsageError):
-            return None  # half a state; what it ends in will be read, or say the same
+            return None  # an incomplete state; the final one is read later, or raises the same error
         if "thread_id" not in run.metadata:
             return _exchange(reading)
         thread = thread_of(run)
@@ -65,7 +65,7 @@ class Conversations:
     def _ended(self, thread: str, run: OpenRun, reading: Reading) -> dict[str, Any] | None:
         pending, went_on = run.pending, is_resumed(run.inputs.read())
         if reading.exchange is None and reading.error is None and not went_on:
-            self._pending.keep(thread, pending)  # a version of LangGraph that tells of no interrupts
+            self._pending.keep(thread, pending)  # a version of LangGraph that reports no interrupts
             return None
         exchange = _exchange(reading)
         if exchange is None:
@@ -83,8 +83,9 @@ class Conversations:
         return exchange
 
     def _is_other(self, thread: str, reading: Reading) -> bool:
-        """Whether it is not the thread's last answer, whose place it takes."""
+        """Whether it differs from the thread's last answer, which it replaces."""
         assert reading.exchange is not None
+        # A hash, so that the texts of up to 10,000 answers do not stay in memory.
         answer = hash((reading.message_id, reading.exchange["llm_output"]))
         with self._lock:
             before = self._answered.pop(thread, None)

@@ -26,7 +26,7 @@ except ImportError as error:
         raise
 
     class BaseDecisionModel:  # type: ignore[no-redef, unused-ignore]
-        """Stands where langchain-core has no decisions yet, and says so."""
+        """Placeholder for versions of langchain-core without decisions; creating one raises the reason."""
 
         def __init__(self, **options: Any) -> None:
             raise ImportError(
@@ -54,12 +54,12 @@ class PiDecisionModel(BaseDecisionModel):  # type: ignore[misc, unused-ignore]
 
     Args:
         client: A `PiClient` or `AsyncPiClient`; default: one from the environment, made at the first decision.
-        model: What the model is called in responses and traces.
+        model: Name of the model in responses and traces.
 
     Raises:
         ImportError: with an older langchain-core.
         PiUsageError: the client is none; when deciding: a question is no `Noul`, or no endpoint is configured.
-        PiError: when deciding: whatever `scoring_system.score` raises, also when a question has no usable answer.
+        PiError: when deciding: any error of `scoring_system.score`, also when a question has no usable answer.
 
     Example (with langchain-core 1.8):
 
@@ -78,7 +78,7 @@ class PiDecisionModel(BaseDecisionModel):  # type: ignore[misc, unused-ignore]
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=())
 
     model: str = "pi"
-    """What the model is called in responses and traces."""
+    """Name of the model in responses and traces."""
     client: Any = Field(default=None, exclude=True, repr=False)
     """A `PiClient`, an `AsyncPiClient`, or None for one from the environment."""
     _client: AnyClient = PrivateAttr()
@@ -112,14 +112,14 @@ class PiDecisionModel(BaseDecisionModel):  # type: ignore[misc, unused-ignore]
 
 
 def _tokens(usage: Usage | None) -> Any:
-    """The tokens where they are known: LangChain makes a 0 of what is not."""
+    """The token counts; None when they are unknown, because LangChain turns a missing count into 0."""
     if usage is None or usage.input_tokens is None:
         return None
     return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
 
 
 def _text(key: str, question: Any) -> str:
-    """The question Pi is asked.
+    """The question sent to Pi.
 
     Raises:
         PiUsageError: when it is no yes/no question.

@@ -17,7 +17,7 @@ _reader = ExchangeReader()
 
 
 def read_state(state: Any) -> Exchange:
-    """What is judged as `llm_output`, and what it is an answer to as `llm_input`; see `PiDecisionModel`.
+    """The exchange: the judged text as `llm_output`, what it answers as `llm_input`; see `PiDecisionModel`.
 
     Raises:
         PiUsageError: when it is neither text, nor messages, nor JSON.
@@ -45,7 +45,7 @@ def _of_exchange(state: Mapping[str, Any]) -> Exchange:
 
 
 def _of_talk(turns: Sequence[Turn]) -> Exchange:
-    """The last turn, after what was said before it."""
+    """The last turn is judged; the earlier turns are its context."""
     *before, last = turns
     if last.role == "assistant" and last.text:
         return _reader.read([_pair(turn) for turn in before], last.text)
@@ -59,7 +59,7 @@ def _pair(turn: Turn) -> tuple[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """`value` as JSON holds it: messages become role and content, with the tools they call."""
+    """`value` in a form that JSON can hold: messages become role and content, with their tool calls."""
     if hasattr(value, "content") and hasattr(value, "type"):
         return _message(value)
     if isinstance(value, Mapping):

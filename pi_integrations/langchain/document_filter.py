@@ -30,10 +30,10 @@ RELEVANT = "Does the text hold information that helps to answer the input?"
 
 
 class FilterInput(TypedDict):
-    """What a `PiDocumentFilter` takes as a runnable."""
+    """Input of a `PiDocumentFilter` used as a runnable."""
 
     query: str
-    """What the documents were retrieved for."""
+    """The query that the documents were retrieved for."""
     documents: Sequence[Document]
     """The documents, best first."""
 
@@ -42,7 +42,7 @@ class PiDocumentFilter(BaseDocumentCompressor, RunnableSerializable[FilterInput,
     """Scores each document for the query, and keeps those at or above `min_score`, the best first.
 
     The query is the input of the exchange and the document's text its output. Equal scores keep the order in which
-    they were retrieved. What comes back are copies with the total under `pi_score` in their metadata. A compressor for
+    they were retrieved. It returns copies, with the total under `pi_score` in their metadata. A compressor for
     LangChain's `ContextualCompressionRetriever`, and a runnable from `query` and `documents` to documents.
 
     Args:
@@ -52,7 +52,7 @@ class PiDocumentFilter(BaseDocumentCompressor, RunnableSerializable[FilterInput,
         top_k: Documents to keep at most; default all.
         unscored_documents: What to do with a document that could not be scored, retries of the client included: `keep`
             it, behind those with a score and in the order retrieved, with `pi_score` None and the reason under
-            `pi_unscored`; `drop` it; or `raise`. Default `keep`. What is kept or dropped is logged once per kind.
+            `pi_unscored`; `drop` it; or `raise`. Default `keep`. Both `keep` and `drop` log once per kind.
         max_concurrency: Documents being scored at a time, within the client's own limit; default 8.
         aggregation_method: Mean of a flat spec: ARITHMETIC_MEAN, GEOMETRIC_MEAN (default) or HARMONIC_MEAN.
         unscored: What to do about questions without a usable answer: `error` or `partial`; default: as the client says.
@@ -60,7 +60,7 @@ class PiDocumentFilter(BaseDocumentCompressor, RunnableSerializable[FilterInput,
     Raises:
         PiUsageError: the spec or an option is wrong, or when filtering: what was given is no query and documents, or no
             endpoint is configured.
-        PiError: when filtering, with `unscored_documents="raise"`: whatever `scoring_system.score` raises.
+        PiError: when filtering, with `unscored_documents="raise"`: any error of `scoring_system.score`.
 
     Example:
         ```python
@@ -151,6 +151,7 @@ class PiDocumentFilter(BaseDocumentCompressor, RunnableSerializable[FilterInput,
         try:
             return self._kept(await asyncio.gather(*tasks))
         finally:
+            # When one task fails, `gather` leaves the others running.
             for task in tasks:
                 task.cancel()
 
@@ -161,9 +162,10 @@ class PiDocumentFilter(BaseDocumentCompressor, RunnableSerializable[FilterInput,
         return await self.acompress_documents(*_parts(given))
 
     def _check_whole(self, query: Any) -> None:
-        """Raises what is wrong with all documents alike, and not with one of them."""
+        """Raises errors that concern the whole call, not a single document."""
         if not isinstance(query, str):
             raise PiUsageError(f"query is a {type(query).__name__}; give the text the documents were retrieved for")
+        # Makes the client: without an endpoint this raises here, where each document would else count as unscored.
         _ = self._scoring.client
 
     async def _scored(self, document: Document, query: str) -> Document:

@@ -15,7 +15,7 @@ __all__ = ["Evaluation"]
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What evaluators of runs share.
+    """The part that evaluators of runs share.
 
     Raises:
         PiUsageError: when `feedback_key` is also a question's key.
@@ -49,6 +49,6 @@ class Evaluation:
         unknown = [name for name in extras if name not in EXTRAS]
         if unknown:
             raise PiUsageError(
-                f"{unknown[0]!r} has no place in the exchange; beside the outputs give {', '.join(EXTRAS)}"
+                f"{unknown[0]!r} is not part of an exchange; besides the outputs, pass {', '.join(EXTRAS)}"
             )
         return self.reader.read(inputs, outputs, reference_outputs, **extras)

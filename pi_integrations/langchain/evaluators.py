@@ -20,7 +20,7 @@ __all__ = ["AsyncEvaluator", "Evaluator", "create_async_pi_evaluator", "create_p
 
 
 class Evaluator(Protocol):
-    """What `create_pi_evaluator` returns."""
+    """The evaluator that `create_pi_evaluator` returns."""
 
     def __call__(
         self, *, inputs: Any = None, outputs: Any, reference_outputs: Any = None, **kwargs: Any
@@ -30,7 +30,7 @@ class Evaluator(Protocol):
 
 
 class AsyncEvaluator(Protocol):
-    """What `create_async_pi_evaluator` returns: a coroutine function."""
+    """The evaluator that `create_async_pi_evaluator` returns: a coroutine function."""
 
     async def __call__(
         self, *, inputs: Any = None, outputs: Any, reference_outputs: Any = None, **kwargs: Any
@@ -78,8 +78,8 @@ def create_pi_evaluator(
         context_key: Where retrieved passages are: a name in `outputs` or else `inputs`, or a function of `outputs`.
 
     Raises:
-        PiUsageError: the spec or an option is wrong; the evaluator itself raises it when it cannot tell what to score.
-        PiError: the evaluator raises whatever `scoring_system.score` does.
+        PiUsageError: the spec or an option is wrong; the evaluator itself raises it when it is not clear what to score.
+        PiError: the evaluator raises any error of `scoring_system.score`.
 
     Example:
         ```python
@@ -148,7 +148,7 @@ def create_async_pi_evaluator(
         feedback_key,
     )
 
-    # A closure, because LangSmith takes an object with an async __call__ for a sync evaluator.
+    # A closure, because LangSmith treats an object with an async __call__ as a sync evaluator.
     async def pi_score(
         *, inputs: Any = None, outputs: Any, reference_outputs: Any = None, **kwargs: Any
     ) -> list[Feedback]:

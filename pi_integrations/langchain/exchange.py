@@ -1,4 +1,4 @@
-"""From what LangChain and LangSmith hold to the API's one input and one output.
+"""Converts the inputs and outputs of LangChain and LangSmith to the API's one input and one output.
 
 The inputs' and the outputs' messages make one conversation. Its last message is the answer, the last user message
 before that is the input, and the rest enters by the template of `compose_llm_input`.
@@ -20,7 +20,7 @@ from pi_integrations.models import compose_llm_input
 __all__ = ["EXTRAS", "Exchange", "ExchangeReader", "NoAnswer"]
 
 EXTRAS = ("context", "contexts", "system_prompt", "history", "kwargs")
-"""What `ExchangeReader.read` takes by keyword."""
+"""Keyword arguments of `ExchangeReader.read`."""
 
 _INPUTS = Side("inputs", "input_key", "user", INPUT_NAMES, is_state=True)
 _OUTPUTS = Side("outputs", "output_key", "assistant", ("llm_output", "output", "answer", "response"))
@@ -33,7 +33,7 @@ class NoAnswer(PiUsageError):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What is sent to be scored; `kwargs` is for code questions."""
+    """The texts to be scored; `kwargs` is for code questions."""
 
     llm_input: str
     llm_output: str
@@ -75,7 +75,7 @@ class ExchangeReader:
         history: Any = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> Exchange:
-        """The exchange; what is given by keyword comes before what is found.
+        """The exchange; keyword arguments override values found in inputs and outputs.
 
         Raises:
             NoAnswer: when there is nothing to score.
@@ -96,7 +96,7 @@ class ExchangeReader:
         return Exchange(llm_input, talk.answer, kwargs)
 
     def opened(self, outputs: Any) -> Any:
-        """`outputs`, or where they are a model or dataclass of which a part is meant, a mapping of its fields."""
+        """`outputs`; when they are a model or dataclass and a key names a part of it, a mapping of its fields."""
         return outputs if callable(self.context_key) else opened(outputs, self.output_key)
 
     def _turns(self, side: Side, value: Any) -> list[Turn]:
@@ -120,7 +120,7 @@ class _Conversation:
 
     @classmethod
     def of(cls, asked: list[Turn], answered: list[Turn]) -> _Conversation:
-        if asked and asked[-1] in answered:  # an agent's state repeats what it was asked
+        if asked and asked[-1] in answered:  # an agent's state repeats its inputs
             asked = [turn for turn in asked if turn not in answered]
         turns = asked + _with_answer(answered)
         # A summary stands for all that came before it, the question included.

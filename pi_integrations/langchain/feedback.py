@@ -21,7 +21,7 @@ class Feedback(TypedDict):
     comment: str | None
     """The judge's explanation, or the reason why the question is unscored."""
     metadata: dict[str, Any]
-    """What is known of `judge`, `method` (the reading that made the score) and `weight`; for the total `judge`,
+    """The known ones of `judge`, `method` (the reading that made the score) and `weight`; for the total `judge`,
     `aggregation_method`, `dimension_scores`, `unscored` and `usage`."""
 
 

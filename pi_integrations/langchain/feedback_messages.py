@@ -1,4 +1,4 @@
-"""The notes by which `PiScoreMiddleware` asks a model for a better answer, told apart from what users say."""
+"""The notes in which `PiScoreMiddleware` requests a better answer of a model, marked apart from user messages."""
 
 from __future__ import annotations
 

@@ -23,15 +23,15 @@ class LangSmithFeedbackSink(QueuedSink):
     """Writes scores to LangSmith: feedback per question and for the total, on the run named by `metadata["run_id"]`.
 
     It takes scores at once and sends them in a thread of its own, so that a slow LangSmith holds up neither the scorer
-    nor its other sinks; `counts` says what became of them. Where the metadata has `trace_id` too, LangSmith's own
+    nor its other sinks; `counts` reports their outcomes. Where the metadata has `trace_id` too, LangSmith's own
     client takes the feedback and sends it in batches; without, each entry is a request. Flushing the scorer flushes
-    this, and what that client still holds.
+    this sink and that client's queue.
 
     Args:
         client: A `langsmith.Client`; default the one that tracing uses.
         feedback_key: Key of the total; a question's is its label or its text. Default `pi_score`.
         project: Name of the project that the runs are in; default the one that tracing uses.
-        max_queue: Scores waiting to be sent at a time; default 1,000. What does not fit counts as failed.
+        max_queue: Scores waiting to be sent at a time; default 1,000. Scores that do not fit count as failed.
         exit_timeout: Seconds that waiting scores may hold up the exit of the interpreter; default 5.
 
     Raises:
@@ -94,7 +94,7 @@ class FeedbackWriter:
 
         Raises:
             PiConnectionError: when LangSmith did not answer.
-            PiError: when it refused; what it took before stays.
+            PiError: when it refused; entries that it accepted before that stay.
         """
         try:
             self._send(score)
@@ -104,7 +104,7 @@ class FeedbackWriter:
             kind = PiConnectionError if isinstance(error, _UNANSWERED) else PiError
             # Later lines of LangSmith's messages show parts of the key; so may the locals of its frames.
             reason, _, _ = str(error).partition("\n")
-            raise kind(f"LangSmith took no feedback: {type(error).__name__}: {reason}") from None
+            raise kind(f"LangSmith did not accept the feedback: {type(error).__name__}: {reason}") from None
 
     def _send(self, score: BackgroundScore) -> None:
         where: dict[str, Any] = {"run_id": _id(score, "run_id"), "session_id": self._session_id()}
@@ -151,6 +151,6 @@ def _id(score: BackgroundScore, name: str) -> UUID:
         return given if isinstance(given, UUID) else UUID(str(given))
     except ValueError:
         raise PiUsageError(
-            f"the metadata of a score has {name}={given!r}, which is no id of LangSmith's. PiScoreCallbackHandler"
-            " gives the ids of its runs; other code gives metadata={'run_id': …} to submit"
+            f"the metadata of a score has {name}={given!r}, which is not a LangSmith id. PiScoreCallbackHandler"
+            " sets the ids of its runs; other code passes metadata={'run_id': …} to submit"
         ) from None

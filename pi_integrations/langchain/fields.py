@@ -13,7 +13,7 @@ from pi_integrations.langchain.messages import is_message
 __all__ = ["CONTEXT_KEYS", "INPUT_NAMES", "fields_of", "opened"]
 
 INPUT_NAMES = ("llm_input", "input", "question", "query")
-"""Usual names of what an application is asked."""
+"""Usual names of an application's input."""
 
 CONTEXT_KEYS = ("contexts", "context")
 """Names of retrieved passages."""
@@ -22,11 +22,11 @@ _USUAL = frozenset({"messages", "content", *CONTEXT_KEYS, *INPUT_NAMES})
 
 
 def opened(value: Any, key: str | Callable[[Any], Any] | None, *, is_state: bool = False) -> Any:
-    """`value`, or where that is a model or dataclass of which a part is meant, a mapping of its fields.
+    """`value`; when that is a model or dataclass and a part of it is meant, a mapping of its fields.
 
     Args:
-        value: What a framework passes.
-        key: What was given to pick from it: a function gets the value itself, a name one of all its fields.
+        value: Inputs or outputs, as the framework passes them.
+        key: The caller's key: a function receives the value itself, a name picks one of all its fields.
         is_state: Whether it is like a mapping without a key, too: of the fields without a default, and those with a
             usual name that were given. Where there are none, of all that were given, else of all: nobody would have
             written the others into a mapping.
@@ -43,10 +43,11 @@ def fields_of(value: Any) -> dict[str, Any] | None:
     """The fields of a model or dataclass; None of anything else, and of messages, prompts and LangGraph's commands."""
     if isinstance(value, str | list | Mapping | type) or is_message(value) or hasattr(value, "to_messages"):
         return None
+    # LangGraph's `Command`, recognised without importing LangGraph.
     if hasattr(value, "resume") and hasattr(value, "goto"):
         return None
     if isinstance(value, BaseModel):
-        held = value.__dict__  # what is deprecated warns when it is asked for
+        held = value.__dict__  # reading a deprecated field as an attribute warns
         return {**{name: held[name] for name in type(value).model_fields if name in held}, **(value.model_extra or {})}
     if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value) if hasattr(value, field.name)}
@@ -54,7 +55,7 @@ def fields_of(value: Any) -> dict[str, Any] | None:
 
 
 def _given(value: Any, found: dict[str, Any]) -> dict[str, Any]:
-    """Those of its fields that say what was asked; none where nothing was given."""
+    """The fields that hold the application's input; empty when none were set."""
     if isinstance(value, BaseModel):
         required = {name for name, field in type(value).model_fields.items() if field.is_required()}
         given = value.model_fields_set
@@ -72,5 +73,5 @@ def _has_default(field: Field[Any]) -> bool:
 
 def _is_default(field: Field[Any], value: Any) -> bool:
     if field.default_factory is not MISSING:
-        return type(value) in (list, dict, set, tuple) and not value  # without a call of the application's code
+        return type(value) in (list, dict, set, tuple) and not value  # without calling the application's factory
     return value is field.default

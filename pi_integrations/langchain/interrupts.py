@@ -1,4 +1,4 @@
-"""How a handler of callbacks hears that a graph was interrupted."""
+"""Makes LangGraph report interrupts to a callback handler."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["told_of_interrupts"]
 
 @lru_cache
 def told_of_interrupts(handler: type[Any]) -> type[Any]:
-    """`handler` as LangGraph wants it: it tells subclasses of a class of its own alone.
+    """`handler` as a subclass of LangGraph's own handler class: LangGraph reports interrupts only to these.
 
-    `handler` itself where LangGraph is not installed, or older than that class. Asked for when a handler is made, so
-    that importing one loads no LangGraph.
+    `handler` itself where LangGraph is not installed, or too old to have that class. Called when a handler is created,
+    so that importing one does not load LangGraph.
     """
     try:
         from langgraph.callbacks import GraphCallbackHandler

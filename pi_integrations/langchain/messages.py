@@ -1,4 +1,4 @@
-"""Chat messages in the shapes LangChain and LangSmith hold them, read without importing either."""
+"""Reads chat messages in the shapes LangChain and LangSmith use, without importing either."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _MEDIA = frozenset({"image", "image_url", "input_image", "audio", "input_audio",
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message: who spoke and what was said.
+    """One message: its role and its text.
 
     Attributes:
         role: `system`, `user`, `assistant`, `tool`, or another role as it was given; `summary` where LangChain put one
             in the place of earlier turns, as the words of the user.
         text: Its text; a picture, sound or file stands as its type in brackets, reasoning is left out.
-        calls_tools: Whether the message asks for tools to be run.
+        calls_tools: Whether the message has tool calls.
     """
 
     role: str
@@ -65,12 +65,12 @@ def read_turns(value: Any, role: str, *, has_texts: bool = False, has_names: boo
     """The turns of a message, a list of messages or a prompt value; None when `value` is none of these.
 
     Args:
-        value: What the framework holds. Within a list, pairs of a role and a text, or content blocks, are messages too.
-        role: Who speaks in a message that does not say.
-        has_texts: Whether LangChain will take `value` for messages whatever it is: then a text is one too, and a pair
-            of texts, in a list or by itself.
-        has_names: Whether a pair of texts in a list is a message whoever speaks; else the first must be a usual name of
-            a speaker, for pairs may be anything.
+        value: The framework's value. Within a list, pairs of a role and a text, or content blocks, are messages too.
+        role: Role of a message that names none.
+        has_texts: Whether LangChain treats `value` as messages in any form: then a text is a message too, and so is a
+            pair of texts, in a list or by itself.
+        has_names: Whether a pair of texts in a list is a message with any role; else its first text must be a usual
+            role, because pairs may be anything.
     """
     if hasattr(value, "to_messages"):
         value = value.to_messages()
@@ -91,7 +91,7 @@ def read_turns(value: Any, role: str, *, has_texts: bool = False, has_names: boo
 
 
 def _is_pair(item: Any) -> bool:
-    """Whether it is a role, as such by its name, and what is said."""
+    """Whether it is a pair of a usual role and a content."""
     if not isinstance(item, tuple | list) or len(item) != 2:
         return False
     speaker, content = item

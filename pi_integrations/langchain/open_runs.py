@@ -1,8 +1,8 @@
-"""The runs of an application that have begun and not ended: which belong to an answer that is being made.
+"""The runs of an application that have started and not ended, and the answer in progress that each belongs to.
 
-This happens on the application's own time, many times in every run, each time after the framework has had the
-processor's caches to itself. So ids go by their numbers, for hashing a `UUID` is a call of Python code; two dicts hold
-everything; every step in them is a single operation, so that no lock is needed; and tidying up is left for later.
+This code runs on the application's own time, many times in every run, each time after the framework has filled the
+processor's caches. So ids are used as integers, because hashing a `UUID` calls Python code; two dicts hold everything;
+every step in them is a single operation, so that no lock is needed; and clean-up is left for later.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pi_integrations.background.process import reset_after_fork
 
 __all__ = ["OpenRun", "OpenRuns"]
 
+# Ended runs to remember, for work that outlives its run and still names it as parent.
 _REMEMBERED = 10_000
 
 
@@ -29,21 +30,21 @@ class OpenRun:
 
     Attributes:
         run_id: LangChain's id of it.
-        inputs: What it was given; captured.
-        name: What it is called.
+        inputs: Its inputs, as a `Captured`.
+        name: Its name.
         tags: Its tags.
         metadata: Its metadata.
         trace_id: The trace it belongs to, where it is known.
-        documents: What retrievers inside it found so far, and before it for the same question.
+        documents: Documents that retrievers found so far, inside it or earlier for the same question.
         pending: The `PendingInput` it answers, if its graph has a thread.
-        reading: What was read of it already.
-        response: What the last model inside it gave.
-        retrieving: The retrievers inside it that have not ended, and what runs inside those; whether each is a
-            retriever inside no other.
+        reading: Its `Reading`, if it was read already.
+        response: The response of the last model inside it.
+        retrieving: The retrievers inside it that have not ended, and the runs inside those; the value says whether the
+            run is an outermost retriever.
         has_steps: Whether anything ran inside it.
         is_interrupted: Whether a graph in it was interrupted.
         is_open: Whether it has not ended.
-        number: What it goes by here.
+        number: Its key in the dicts here.
     """
 
     run_id: UUID
@@ -63,7 +64,8 @@ class OpenRun:
     number: Any = None
 
 
-# What belongs to no answer. Work that outlives its run still names it as parent, and is no answer of its own.
+# Stands for all runs that belong to no answer. Work that outlives its run still names it as parent, and is no answer of
+# its own.
 _APART: Final = OpenRun(UUID(int=0), None, is_open=False)
 
 
@@ -124,7 +126,7 @@ class OpenRuns:
                 around.retrieving[number] = False
         else:
             self._set_apart(number)
-        if len(self._ended) > self._untidy:  # nothing has ended for long
+        if len(self._ended) > self._untidy:  # no answer has ended for a long time
             self._tidy()
         return True
 
@@ -141,12 +143,12 @@ class OpenRuns:
         parent_run_id = getattr(config.get("callbacks"), "parent_run_id", None)
         if parent_run_id is None:
             return False
-        # A task that a run left behind keeps the run's context: what it is given to do later is no part of it.
+        # A task that outlives a run has the run's context still; work given to it later is not part of that run.
         around = self._known.get(_number(parent_run_id))
         return around is not None and (around.is_open or around is _APART) and self.join(run_id, parent_run_id)
 
     def begin(self, run: OpenRun) -> OpenRun | None:
-        """Opens `run`, once; returns the oldest one when there was no room, which will never end."""
+        """Opens `run`, once. When there is no room, returns the oldest open run, which is dropped and never ends."""
         run.number = number = _number(run.run_id)
         if number in self._answers:
             return None
@@ -162,12 +164,12 @@ class OpenRuns:
         return oldest
 
     def count(self) -> None:
-        """Counts a run among those that began."""
+        """Counts one more run as started."""
         with self._lock:
             self.begun += 1
 
     def set_apart(self, run_id: UUID) -> None:
-        """Makes a run known that makes no answer, and with it all that happens inside."""
+        """Registers a run that produces no answer; the runs inside it belong to no answer either."""
         self._set_apart(_number(run_id))
 
     def _set_apart(self, number: Any) -> None:
@@ -181,7 +183,7 @@ class OpenRuns:
         return run if run is not None and run.is_open else None
 
     def end(self, run_id: UUID) -> OpenRun | None:
-        """The run that `run_id` is, or belongs to, until now: open no more when it was that run that ended."""
+        """Ends `run_id`; returns the open run that it was or belonged to, which is closed if it was that run."""
         try:
             number = run_id.int
         except AttributeError:
@@ -189,7 +191,7 @@ class OpenRuns:
         run = self._known.get(number)
         if run is None:
             return None
-        # In this order: what is begun inside it meanwhile, in another thread, finds it in one of the two.
+        # In this order: a run started inside it meanwhile, in another thread, finds it in one of the two dicts.
         self._ended[number] = None
         self._known.pop(number, None)
         if run.retrieving:
@@ -197,7 +199,7 @@ class OpenRuns:
         if not run.is_open:
             return None
         if run.number == number:
-            # Of two that end it at the same time, one takes it out.
+            # When two threads end it at the same time, only one of them removes it.
             if self._answers.pop(number, None) is None:
                 return None
             run.is_open = False
@@ -211,15 +213,15 @@ class OpenRuns:
         return run if is_outermost else None
 
     def let_go(self, run: OpenRun) -> None:
-        """`run` was dealt with: a tool whose run was cancelled never says that it ended, and still refers to it."""
+        """Frees the data of `run`, which was handled: a cancelled tool never reports its end and still refers to it."""
         run.inputs = run.response = run.pending = run.reading = None
         run.documents, run.retrieving = [], {}
         if len(self._ended) > _REMEMBERED + _REMEMBERED // 2:
             self._tidy()
 
     def _tidy(self) -> None:
-        """Forgets what ended long ago, and runs of answers that have ended which never said that they did."""
-        # Copies are made in one go, whatever other threads do: no code of Python's runs in between.
+        """Forgets runs that ended long ago, and runs inside ended answers whose own end was never reported."""
+        # Each copy is one atomic step, whatever other threads do: no Python code runs during it.
         for number in list(self._ended)[:-_REMEMBERED]:
             self._ended.pop(number, None)
         stale = [number for number, run in self._known.copy().items() if not run.is_open]

@@ -25,12 +25,12 @@ class PiPairwiseStringEvaluator(ClassicEvaluator, PairwiseStringEvaluator):
         aggregation_method: Mean of a flat spec: ARITHMETIC_MEAN, GEOMETRIC_MEAN (default) or HARMONIC_MEAN.
         unscored: `error` or `partial`; with `partial` the two totals may rest on different questions. Default: as the
             client says.
-        evaluation_name: What the evaluation is called in results.
+        evaluation_name: Name of the evaluation in results.
 
     Raises:
         PiUsageError: the spec or an option is wrong.
         ValueError: when evaluating without an input; it may be the empty string.
-        PiError: when evaluating: whatever `scoring_system.score` raises.
+        PiError: when evaluating: any error of `scoring_system.score`.
 
     Example:
         ```python

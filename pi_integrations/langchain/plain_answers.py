@@ -1,4 +1,4 @@
-"""The exchange of most chains and models, read at a glance: this runs on the application's own time."""
+"""A fast path that reads the exchange of most chains and models: it may run on the application's own time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _WRITTEN = frozenset({"ai", "AIMessageChunk"})
 
 
 def read_plain_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: list[Any]) -> dict[str, Any] | None:
-    """The arguments of `submit` that say what `reader` says of the same.
+    """The arguments of `submit`, equal to the result of `reader` for the same run.
 
-    None when it takes that reader to tell: keys, inputs that are neither one text nor messages that end in the user's,
-    outputs that are neither a text nor a model's message without calls of tools.
+    None when `reader` itself is needed: for keys, inputs that are neither one text nor messages that end with the
+    user's, and outputs that are neither a text nor a model's message without tool calls.
     """
     if reader.input_key is not None or reader.output_key is not None or reader.context_key is not None:
         return None

@@ -1,4 +1,4 @@
-"""What the answer of a run is that has ended: read once, when it can be."""
+"""The answer of a run that has ended, read once."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Reading:
 
     Attributes:
         exchange: The arguments of `submit`; None when the run ended without an answer.
-        error: What came of trying to read it.
-        held: The texts of the state that its graph's question may be found in.
-        message_id: Of the last message in the outputs.
-        response_id: Of the model's message.
+        error: The error that reading it raised.
+        held: The texts in the graph's state that may be its question, by name.
+        message_id: Id of the last message in the outputs.
+        response_id: Id of the model's message.
     """
 
     exchange: dict[str, Any] | None = None
@@ -35,7 +35,7 @@ class Reading:
 
 
 def read_run(reader: ExchangeReader, run: OpenRun, outputs: Any) -> Reading:
-    """What `run` answered to what its graph or itself was asked."""
+    """The exchange of `run`: its answer, with its own input or the input of the run that it resumes."""
     try:
         inputs, documents = asked_of(run, outputs)
         exchange = read_answer(reader, inputs, outputs, documents)

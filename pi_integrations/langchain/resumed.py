@@ -23,10 +23,11 @@ class PendingInput:
 
     Attributes:
         inputs: Captured until they are read.
-        documents: What retrievers found for it so far.
-        answered: What the state held in place of its texts when it was answered, and how many documents were found by
-            then; None before. A graph that was interrupted then may give another answer, or be asked something else.
-        number: Later ones have higher ones.
+        documents: Documents that retrievers found for it so far.
+        answered: The state's texts that may be the question, as of the answer, and the number of documents found by
+            then; None before an answer. A graph interrupted at that point may give another answer, or get another
+            question.
+        number: Later inputs have higher numbers.
     """
 
     inputs: Any
@@ -39,7 +40,7 @@ class PendingInputs:
     """Remembers the inputs of each thread of a graph that may be resumed.
 
     They are attached to a run when it ends, on the application's time, so that the run that resumes it finds them
-    whatever was read until then.
+    even when the scorer's thread has not read it yet.
 
     Thread-safe, never larger than its limit, empty in a forked child.
 
@@ -66,7 +67,7 @@ class PendingInputs:
 
         Args:
             run: One of a thread.
-            is_open: Whether its graph may go on and answer.
+            is_open: Whether its graph may be resumed and answer.
         """
         thread = thread_of(run)
         if is_resumed(run.inputs.kept):
@@ -100,13 +101,13 @@ class PendingInputs:
 
 
 def asked_of(run: OpenRun, outputs: Any) -> tuple[Any, list[Any]]:
-    """What `run` was asked, and what retrievers found for it, now that its outputs are known."""
+    """The input of `run` and the documents retrieved for it, now that its outputs are known."""
     pending, given = run.pending, run.inputs.read()
     if pending is None:
         return given, run.documents
     if pending.answered is not None and is_resumed(given):
         before, found = pending.answered
-        if before != texts_held(pending, outputs):  # the state says that it is another one by now, and which
+        if before != texts_held(pending, outputs):  # the state holds another question by now
             return given, run.documents[found:]
     return pending.inputs.read(), run.documents
 
@@ -121,6 +122,6 @@ def texts_held(pending: PendingInput, outputs: Any) -> Mapping[str, str]:
 
 
 def thread_of(run: OpenRun) -> str:
-    """What the graph of a run with a `thread_id` goes by."""
-    # Strings and numbers alone: ten thousand tuples would be work for the garbage collector.
+    """The key of a graph's thread, for a run with a `thread_id`."""
+    # A string, because the garbage collector would have to visit ten thousand tuples.
     return f"{run.metadata['thread_id']} {run.name}"

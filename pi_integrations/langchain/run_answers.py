@@ -1,4 +1,4 @@
-"""From what a run was given and gave to the exchange that a user saw."""
+"""Converts a run's inputs and outputs to the exchange that a user saw."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ANSWERING = frozenset({"ai", "AIMessageChunk", "assistant", "tool", "ToolMessag
 def read_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: list[Any]) -> dict[str, Any] | None:
     """The exchange as arguments of `submit`; None when the run ended without an answer.
 
-    It does so in a call of tools, a prompt, scores, documents, what it was given, or nothing.
+    Such a run ends with a tool call, a prompt, scores, documents, its own inputs, or nothing.
 
     Raises:
         PiUsageError: when it is not clear what to score.
@@ -46,7 +46,7 @@ def read_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: li
 
 
 def _is_nothing(outputs: Any) -> bool:
-    """Whether there is no text and nothing in it; 0 and False are answers, and who knows what an array's truth is."""
+    """Whether it is None or empty; 0 and False are answers, and the truth value of an array may raise."""
     return outputs is None or (isinstance(outputs, str | bytes | Mapping | Sequence | Set) and not len(outputs))
 
 
@@ -62,12 +62,12 @@ def _read_answer(reader: ExchangeReader, inputs: Any, outputs: Any, documents: l
 
 
 def is_resumed(inputs: Any) -> bool:
-    """Whether these are no inputs: a graph that was interrupted is given a command, or nothing, and goes on."""
+    """Whether the run resumes an interrupted graph, whose input is then a command, or None."""
     return inputs is None or (hasattr(inputs, "resume") and hasattr(inputs, "goto"))
 
 
 def _adds_nothing(reader: ExchangeReader, inputs: Any, outputs: Any) -> bool:
-    """Whether outputs only repeat inputs and add passages, as those of a graph that was interrupted early."""
+    """Whether outputs only repeat inputs and add passages, like the outputs of a graph that was interrupted early."""
     if not isinstance(inputs, Mapping) or not isinstance(outputs, Mapping):
         return False
     return all(
@@ -81,11 +81,11 @@ def _is_context(reader: ExchangeReader, name: str, value: Any) -> bool:
 
 
 def _is_same(first: Any, second: Any) -> bool:
-    """Whether they are one thing, or copies of ours of one; equal things of other kinds are not the same."""
+    """Whether they are the same object, or our copies of one; equal objects of different types are not the same."""
     if first is second:
         return True
     if type(first) is type(second) and is_message(first) and not isinstance(first, Mapping):
-        return bool(first.content == second.content)  # what was changed after the run is a copy of ours
+        return bool(first.content == second.content)  # a message that changed after the run is our copy
     if isinstance(first, str) and isinstance(second, str):
         return first == second
     if isinstance(first, list) and isinstance(second, list):
@@ -105,7 +105,7 @@ def _is_state(outputs: Any) -> bool:
 
 
 def _of_state(reader: ExchangeReader, inputs: Any, outputs: dict[str, Any]) -> dict[str, Any]:
-    """The messages say what tools, and retrievers behind them, returned."""
+    """The exchange in a state, whose messages hold the results of tools, and of retrievers called by them."""
     messages = without_feedback(outputs["messages"])
     is_asked = any(map(_is_users, messages))
     if is_resumed(inputs):
@@ -117,7 +117,7 @@ def _of_state(reader: ExchangeReader, inputs: Any, outputs: dict[str, Any]) -> d
         return _texts(reader.read(inputs, {**outputs, "messages": messages}))
     inputs = opened(inputs, None, is_state=True)
     if is_asked and isinstance(inputs, Mapping) and "messages" in inputs:
-        inputs = {**inputs, "messages": []}  # the state's come before them: a guardrail may have rewritten some
+        inputs = {**inputs, "messages": []}  # the state's messages override them: a guardrail may have rewritten some
     if (inputs is None or isinstance(inputs, Mapping)) and find_contexts(inputs, outputs, None) is None:
         parts = read_state_answer(inputs, messages)
         if parts is not None:
@@ -126,10 +126,10 @@ def _of_state(reader: ExchangeReader, inputs: Any, outputs: dict[str, Any]) -> d
 
 
 def _with_structured(messages: list[Any], structured: Any) -> list[Any]:
-    """`messages` that end in the structured answer, in the place of what stands for it there.
+    """`messages` that end with the structured answer, which replaces the message that stands for it.
 
     That is the model's last message, or LangChain's reply to its call of the tool that takes the answer, which comes
-    before what other tools reply to that message.
+    before the replies of other tools to that message.
     """
     last = len(messages) - 1
     written = next((i for i in range(last, -1, -1) if getattr(messages[i], "type", None) in _WRITTEN), last)
@@ -140,7 +140,7 @@ def _with_structured(messages: list[Any], structured: Any) -> list[Any]:
 
 def _of_run(reader: ExchangeReader, inputs: Any, outputs: Any, documents: list[Any]) -> dict[str, Any] | None:
     if inputs is not None and is_resumed(inputs) and not isinstance(outputs, Mapping):
-        raise PiUsageError(f"{_RESUMED} outputs say what it was asked; resume it with the handler that saw it begin")
+        raise PiUsageError(f"{_RESUMED} outputs hold its original input; resume it with the handler that saw it start")
     if is_resumed(inputs) and isinstance(outputs, Mapping) and not is_message(outputs):
         inputs, outputs = _of_resumed(reader, outputs)
         if not outputs:
@@ -150,10 +150,10 @@ def _of_run(reader: ExchangeReader, inputs: Any, outputs: Any, documents: list[A
 
 
 def _of_resumed(reader: ExchangeReader, state: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """What a resumed graph was asked, and the rest of its state, where the answer is; nothing before there is one.
+    """The question of a resumed graph, and the rest of its state, where the answer is; empty while there is none.
 
     Raises:
-        PiUsageError: when the state does not hold what was asked.
+        PiUsageError: when the state does not hold the question.
     """
     asked = _asked_in(state)
     rest = {name: value for name, value in state.items() if name not in asked}
@@ -163,8 +163,8 @@ def _of_resumed(reader: ExchangeReader, state: Mapping[str, Any]) -> tuple[Mappi
         return state, rest if reader.output_key is None else state
     if not asked:
         raise PiUsageError(
-            f"{_RESUMED} outputs, {', '.join(map(repr, state))}, say what it was asked; resume it with the handler that"
-            " saw it begin, or pass input_key= the name of one, or a function of the outputs"
+            f"{_RESUMED} outputs, {', '.join(map(repr, state))}, hold its original input; resume it with the handler"
+            " that saw it start, or pass input_key= the name of one, or a function of the outputs"
         )
     return asked, rest if reader.output_key is None else state
 
@@ -195,7 +195,7 @@ def last_message(outputs: Any) -> Any:
 
 
 def written_message(outputs: Any) -> Any:
-    """The model's message behind the answer: the last one, or the one before what a tool returned."""
+    """The model's message that holds the answer: the last message, or the model's last before a tool's result."""
     last = last_message(outputs)
     if getattr(last, "type", None) != "tool" or not isinstance(outputs, Mapping):
         return last
@@ -204,7 +204,7 @@ def written_message(outputs: Any) -> Any:
 
 
 def _is_answer(message: Any) -> bool:
-    """Whether it may be one; what is no message may."""
+    """Whether `message` may be an answer; None, for outputs without messages, may."""
     if message is None:
         return True
     if isinstance(message, Mapping):
@@ -226,8 +226,8 @@ def model_output(response: Any) -> Any:
 def closed_early() -> bool:
     """Whether this runs while LangChain ends a chain's sync stream that its user closed.
 
-    LangChain reports the part that was read as the chain's output, as if it were all of it. Only the stream that it was
-    reading from, still open, tells the difference.
+    LangChain reports the part that was read as the chain's whole output. The only difference from a stream that was
+    read to its end is that the inner iterator is still suspended.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:

@@ -35,7 +35,7 @@ class PiRunEvaluator(RunEvaluator):
 
     Raises:
         PiUsageError: the spec or an option is wrong; when evaluating: the run failed, or what to score is unclear.
-        PiError: when evaluating: whatever `scoring_system.score` raises.
+        PiError: when evaluating: any error of `scoring_system.score`.
 
     Example:
         ```python

@@ -22,12 +22,12 @@ _NEEDED = ("llm_input", "llm_output")
 
 
 class ScorerInput(TypedDict, total=False):
-    """What a `PiScorer` takes; other keys are ignored, so that it fits behind `RunnablePassthrough.assign`."""
+    """Input of a `PiScorer`; other keys are ignored, so that it fits behind `RunnablePassthrough.assign`."""
 
     llm_input: Required[Any]
-    """What the application was asked: a string (may be empty), a prompt value, a message, or messages."""
+    """The application's input: a string (may be empty), a prompt value, a message, or messages."""
     llm_output: Required[Any]
-    """What it answered: a string, a message, or messages whose last is the answer."""
+    """The application's answer: a string, a message, or messages whose last is the answer."""
     reference: Any
     """A known good answer."""
     contexts: Any
@@ -43,8 +43,8 @@ class ScorerInput(TypedDict, total=False):
 class PiScorer(RunnableSerializable[ScorerInput, ScoreResult]):
     """A runnable that scores one exchange: a `ScorerInput` mapping in, a `ScoreResult` out.
 
-    Runs, tags and callbacks are LangChain's own. `batch` and `abatch` keep to the client's `max_concurrency`. In a
-    streaming chain it waits for its own input alone and yields one value. It is not LangChain-serialisable, and neither
+    Runs, tags and callbacks are LangChain's own. `batch` and `abatch` respect the client's `max_concurrency`. In a
+    streaming chain it waits for its own input only and yields one value. It is not LangChain-serialisable, and neither
     its dump nor its repr shows the client.
 
     Args:
@@ -123,6 +123,6 @@ def _read(exchange: Any) -> Exchange:
         raise PiUsageError(f"PiScorer takes a mapping with llm_input and llm_output, not a {type(exchange).__name__}")
     for name in _NEEDED:
         if name not in exchange:
-            raise PiUsageError(f"{name} is missing from what PiScorer was given: {', '.join(map(repr, exchange))}")
+            raise PiUsageError(f"{name} is missing from the input of PiScorer: {', '.join(map(repr, exchange))}")
     extras = {name: exchange[name] for name in EXTRAS if name in exchange}
     return _reader.read(exchange["llm_input"], exchange["llm_output"], exchange.get("reference"), **extras)

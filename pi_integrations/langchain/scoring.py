@@ -1,4 +1,4 @@
-"""What to ask about an exchange, and whom: the part that every adapter here shares."""
+"""The scoring spec and the client that scores by it: the part that every adapter here shares."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Scoring:
         return {question.key: question.weight for question in outline(self.spec)}
 
     async def ascore(self, exchange: Exchange) -> ScoreResult:
-        """The scores of `exchange`; raises what `scoring_system.score` raises."""
+        """The scores of `exchange`; raises the errors of `scoring_system.score`."""
         request = self._scorer.request(exchange.llm_input, exchange.llm_output, kwargs=exchange.kwargs)
         return await self._scorer.score(request)
 
@@ -71,6 +71,7 @@ class Scoring:
         try:
             return await asyncio.gather(*tasks)
         finally:
+            # When one task fails, `gather` leaves the others running.
             for task in tasks:
                 task.cancel()
 

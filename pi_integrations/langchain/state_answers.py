@@ -1,4 +1,4 @@
-"""The exchange in an agent's messages, read in one pass: this runs on the application's own time."""
+"""The exchange in an agent's messages, read in one pass: this may run on the application's own time."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _Turn = tuple[str, str]
 
 
 def read_state_answer(inputs: Any, messages: Sequence[Any]) -> dict[str, Any] | None:
-    """The arguments of `submit` that say what `ExchangeReader` says of the same, which composes them at once.
+    """The arguments of `submit`, equal to the result of `ExchangeReader`, which composes them at once.
 
-    None when it takes that reader to tell: contents that are no text, unusual messages, or a state without what was
-    asked.
+    None when that reader is needed: for contents that are not text, unusual messages, or a state without the run's
+    inputs.
     """
     turns = [_turn(message) for message in messages]
     known = set(turns)
@@ -47,14 +47,14 @@ def _parts(turns: list[_Turn]) -> dict[str, Any]:
 
 
 def _asked(inputs: Any) -> list[_Turn | None] | None:
-    if not isinstance(inputs, Mapping):  # a resumed graph is given a command
+    if not isinstance(inputs, Mapping):  # the input of a resumed graph is a command
         return []
     messages = inputs.get("messages")
     return [_turn(message) for message in messages] if isinstance(messages, list) else None
 
 
 def _turn(message: Any) -> _Turn | None:
-    """Role and text, where they can be had at a glance."""
+    """Role and text of a message in a usual shape; None for any other."""
     if type(message) is tuple and len(message) == 2:
         role, text = message
     elif type(message) is dict:

@@ -25,10 +25,10 @@ class PiSyntheticDataLoader(BaseLoader):
     twice replays the same job.
 
     Args:
-        job: What `start_job` or `job(job_id)` returned.
+        job: The job, as returned by `start_job` or `job(job_id)`.
         job_id: Of a job that exists, in place of `job`.
         start: In place of both, the arguments of `start_job` for a new job.
-        kind: `pairs` or `inputs`: what a job that is named or started makes.
+        kind: `pairs` or `inputs`: the kind of rows of a job given by `job_id` or `start`.
         client: Reaches the service; default: a client for the endpoint in the environment.
         content_key: `llm_input` (default) or `llm_output`: which of the two is the content.
         format_content: Makes the content of the row instead.

@@ -1,4 +1,4 @@
-"""Which entry of a mapping is meant, and what has no text of its own as text."""
+"""Selects an entry of a mapping, and converts values that are not text to text."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Key = str | Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the things a framework passes.
+    """One of the values a framework passes: inputs, outputs or reference outputs.
 
     Attributes:
-        name: What the framework calls it.
+        name: The framework's name for it.
         argument: Our argument that picks from it.
-        role: Who speaks there when nothing says.
+        role: Role of a message there that names none.
         names: Usual names of the entry that holds the text.
         is_state: Whether a model or dataclass there is like a mapping of its fields, and not an answer as JSON.
     """
@@ -97,9 +97,9 @@ def plain_text(name: str, value: Any, argument: str | None = None) -> str:
     """A string as it is, anything else as JSON.
 
     Args:
-        name: What holds it.
-        value: What it is.
-        argument: Our argument that would pick something else.
+        name: Name of the value, for the error message.
+        value: The value to convert.
+        argument: Our argument with which the caller can pick something else.
 
     Raises:
         PiUsageError: when it can be neither.
@@ -119,7 +119,7 @@ def plain_text(name: str, value: Any, argument: str | None = None) -> str:
 
 
 def structured_text(value: Any) -> str:
-    """A structured answer as JSON: a model, a mapping, a dataclass, with whatever pydantic can write inside.
+    """A structured answer as JSON: a model, a mapping or a dataclass, with any values that pydantic can serialise.
 
     Raises:
         PiUsageError: when it cannot be written.

@@ -36,6 +36,7 @@ def __getattr__(name: str) -> Any:
     try:
         value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     except ImportError as error:
+        # `workflows` is a package of its own that llama-index-core imports.
         if not (error.name or "").startswith(("llama_index", "workflows")):
             raise
         raise ImportError(

@@ -1,4 +1,4 @@
-"""Streamed answers while the user reads them: how far they were read, and what becomes of them then."""
+"""Streamed answers while the user reads them: how far they were read, and how they are then submitted or counted."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["AnswerReading", "tee_answer"]
 
 
 class AnswerReading:
-    """How far the user read the stream of an answer; one that was left counts as incomplete until somebody reads on.
+    """How far the user read an answer's stream; an abandoned one counts as incomplete until reading continues.
 
-    A forked child has a copy, and says nothing: it did not begin the answer, and the parent reads it too.
+    A forked child has a copy, which reports nothing: the answer started in the parent, which reads it too.
     """
 
     def __init__(self, watch: AnswerWatch, answer: OpenAnswer, contexts: list[str]) -> None:
-        # Not `answer` itself: the user's own context may hold it, and what is asked there is not inside.
+        # Not `answer` itself: the user's own context may hold it, and queries made there are not part of the answer.
         self.inside = OpenAnswer(None, None, owner=answer.owner)
         self.is_left = False
         self._is_over = False
@@ -57,7 +57,7 @@ class AnswerReading:
             self._watch.read(self._answer, text, self._contexts)
 
     def drop(self) -> None:
-        """The stream cannot be watched, and what is told of it does not count."""
+        """The stream cannot be watched; later reports about it are ignored."""
         self._is_over = self.inside.finished = True
 
     def _set_left(self, is_left: bool) -> None:
@@ -70,7 +70,7 @@ class AnswerReading:
 
 
 def tee_answer(stream: Streamed, reading: Reading) -> None:
-    """Makes `stream` tell `reading` how far it is read."""
+    """Makes `stream` report to `reading` how far it is read."""
     if isinstance(stream, StreamingResponse):
         stream.response_gen = tee(stream.response_gen, reading)
     elif isinstance(stream, AsyncStreamingResponse):

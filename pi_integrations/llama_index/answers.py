@@ -1,4 +1,4 @@
-"""From a finished query, chat or run to a background score; what all handlers share."""
+"""Submits finished queries, chats and runs to a background scorer; shared by all handlers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ logger = logging.getLogger("pi_integrations.llama_index")
 
 @dataclass(frozen=True, slots=True)
 class AnswerCounts:
-    """What a handler saw; `answers == submitted + incomplete + errors + streaming`.
+    """The counts of a handler; `answers == submitted + incomplete + errors + streaming`.
 
     Attributes:
         answers: Queries, chats and runs that ended with an answer or were cancelled, those inside another one left out.
-        submitted: Answers handed to the scorer; its own counts say what became of them.
-        incomplete: Answers without a whole text: a cancelled run, a stream that was left, broke off or was never read,
-            or no text. A chat's stream that was left counts as streaming again when somebody reads on.
+        submitted: Answers handed to the scorer; its own counts report their outcomes.
+        incomplete: Answers without a whole text: a cancelled run, a stream that was abandoned, broke off or was never
+            read, or no text. An abandoned chat stream counts as streaming again when reading continues.
         errors: Answers that the handler failed to read; logged once per kind.
         streaming: Streamed answers that the user is reading, or has not begun to read.
         failed: Queries, chats and runs that raised instead of answering; not among the answers, and not scored.
@@ -46,7 +46,7 @@ class AnswerCounts:
 
 
 class _Guard:
-    """Keeps an exception from the user; it counts as an answer that could not be read. May be entered many times."""
+    """Suppresses an exception; it counts as an answer that could not be read. May be entered many times."""
 
     def __init__(self, watch: AnswerWatch) -> None:
         self._watch = watch
@@ -66,7 +66,7 @@ class AnswerWatch:
     """Hands finished answers to `scorer`, streamed ones when they have been read; never raises.
 
     Attributes:
-        guarded: A context that keeps exceptions from the user; each counts as an answer that could not be read.
+        guarded: A context that suppresses exceptions; each counts as an answer that could not be read.
     """
 
     def __init__(self, scorer: BackgroundScorer) -> None:
@@ -76,7 +76,7 @@ class AnswerWatch:
         self.guarded = _Guard(self)
 
     def counts(self) -> AnswerCounts:
-        """What was seen so far."""
+        """The counts so far."""
         self._scorer.catch_up()
         counts = self._tally.counts()
         streaming = counts["answers"] - counts["submitted"] - counts["incomplete"] - counts["errors"]
@@ -90,8 +90,8 @@ class AnswerWatch:
     def answered(self, answer: OpenAnswer, result: Any) -> None:
         """Submits the answer in `result`, or makes its stream submit it when it has been read.
 
-        A result without an answer in it, such as a workflow's number, is passed over. What is in it is taken now, and
-        the rest left to the scorer's thread.
+        A result without an answer, such as a workflow's number, is ignored. The result is read now; the rest is left to
+        the scorer's thread.
         """
         with self.guarded:
             outcome = outcome_of(result)
@@ -100,7 +100,7 @@ class AnswerWatch:
             answer.agent = outcome.agent
             if outcome.agent is not None and not outcome.contexts:
                 outcome.contexts = tool_outputs(answer.tools)
-            answer.tools = []  # contexts of the application's hold the answer for longer
+            answer.tools = []  # the application's context variables hold the answer for longer
             if outcome.stream is None:
                 self._scorer.defer(self._take, answer, outcome.text, outcome.contexts)
             else:
@@ -132,11 +132,11 @@ class AnswerWatch:
             self._fail(error)
 
     def left(self, by: int) -> None:
-        """So many more streams are read by nobody before their end."""
+        """`by` more streams are abandoned before their end; -1 when one is read again."""
         self._tally.add("incomplete", by)
 
     def read(self, answer: OpenAnswer, text: Text, contexts: list[str]) -> None:
-        """The stream of `answer` gives nothing more."""
+        """The stream of `answer` is over."""
         try:
             self._scorer.defer(self._finish, answer, text(), contexts)
         except Exception as error:  # noqa: BLE001 (never into the application)
@@ -156,8 +156,8 @@ class AnswerWatch:
             return
         if answer.question is None:
             raise PiUsageError(
-                f"what {answer.name} was asked is not known: give its start event one text, or call the question one of"
-                f" {', '.join(QUESTION_FIELDS)}"
+                f"the question to {answer.name} is not known: give its start event one text field, or name the field"
+                f" one of {', '.join(QUESTION_FIELDS)}"
             )
         tags = own_tags(answer.tags)
         self._scorer.submit(

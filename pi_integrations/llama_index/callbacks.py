@@ -20,9 +20,9 @@ __all__ = ["PiCallbackHandler"]
 class PiCallbackHandler(NotCopied, BaseCallbackHandler):
     """Submits the answer of every finished query to a `BackgroundScorer`, where a `CallbackManager` is in use.
 
-    It does what `PiInstrumentationHandler` does, as far as callbacks tell, and they tell of query engines alone: chat
-    engines and agents are not seen, only the query engines they use; nor are engines without an event of their own,
-    which are those that wrap another one (retry, transform) and `CustomQueryEngine`. Use one of the two, not both: each
+    It does what `PiInstrumentationHandler` does, as far as callbacks allow. They report query engines only: chat
+    engines and agents are not seen, only the query engines they use; nor are engines without an event of their own:
+    engines that wrap another one (retry, transform), and `CustomQueryEngine`. Use one of the two, not both: each
     submits every answer it sees. Scores carry the id of the event as `run_id` in their metadata.
 
     Args:
@@ -54,7 +54,7 @@ class PiCallbackHandler(NotCopied, BaseCallbackHandler):
         self._listener = AnswerListener(scorer)
 
     def counts(self) -> AnswerCounts:
-        """What was seen so far; `answers == submitted + incomplete + errors + streaming`."""
+        """The counts so far; `answers == submitted + incomplete + errors + streaming`."""
         return self._listener.counts()
 
     def on_event_start(

@@ -1,7 +1,7 @@
 """A copy of a streamed chat answer, taken while the user reads it.
 
 LlamaIndex's own thread or task reads the model and writes the conversation's memory, whether the user reads or not.
-What the user reads comes through properties of the response's class, so the response is given a class with the same.
+The user reads through properties of the response's class, so the response is given a subclass with watched properties.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _COPIES = "_pi_copies"
 
 
 class _Watched(StreamingAgentChatResponse):
-    """A chat answer that says when it was read to its end, by one of its generators or by several.
+    """A chat answer that reports when it was read to its end, by one of its generators or by several.
 
-    A stream that fails ends it. A reader that is closed, dropped or cancelled does not: another may read on.
+    A stream that fails ends it. A reader that is closed, dropped or cancelled does not: another may continue.
     """
 
     @property
@@ -79,7 +79,7 @@ def _copies(response: _Watched) -> Sequence[Copy]:
 
 
 def _complete(response: _Watched, copies: Sequence[Copy]) -> None:
-    """LlamaIndex keeps what all readers took; one that comes when nothing is left is given the whole text again."""
+    """LlamaIndex stores the text taken by all readers; a reader that starts after the end gets the whole text again."""
     taken = response.unformatted_response
     text = taken if taken and taken.strip() == response.response.strip() else None
     for copy in copies:

@@ -1,4 +1,4 @@
-"""What `PiEvaluator` returns: LlamaIndex's result, with the score of every question."""
+"""The result of `PiEvaluator`: LlamaIndex's `EvaluationResult` with the score of every question."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["PiEvaluationResult", "evaluation_of"]
 
 
 class PiEvaluationResult(EvaluationResult):
-    """An `EvaluationResult` whose `score` is the total, with the score of every question beside it.
+    """An `EvaluationResult` whose `score` is the total, together with the score of every question.
 
     `score` lies in [0, 1]; `passing` says whether it reaches the evaluator's threshold; `feedback` lists the questions,
     lowest scores first. Without scores, `invalid_result` is True and `invalid_reason` says why.

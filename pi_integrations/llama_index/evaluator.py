@@ -80,8 +80,8 @@ class PiEvaluator(BaseEvaluator):
         """The scores of one response; other keyword arguments are ignored, as evaluators of LlamaIndex do.
 
         Args:
-            query: What was asked; may be None.
-            response: What was answered.
+            query: The question; may be None.
+            response: The answer.
             contexts: Retrieved passages, best first.
             reference: A known good answer.
 
@@ -111,8 +111,8 @@ class PiEvaluator(BaseEvaluator):
         """The scores of any of the four response types, with its source nodes as contexts; a stream is read to its end.
 
         Args:
-            query: What was asked; may be None.
-            response: What a query engine returned. A stream's text stays available on it.
+            query: The question; may be None.
+            response: The response of a query engine. A stream's text stays available on it.
             **kwargs: `reference`: a known good answer.
 
         Raises:
@@ -145,6 +145,7 @@ class PiEvaluator(BaseEvaluator):
     def _invalid(self, error: PiError, **exchange: Any) -> PiEvaluationResult:
         if self._raise_on_error:
             raise error
+        # Without validation, because the error may be that the query or the response is not a string.
         return PiEvaluationResult.model_construct(invalid_result=True, invalid_reason=str(error), **exchange)
 
     def _get_prompts(self) -> PromptDictType:

@@ -1,4 +1,4 @@
-"""What LlamaIndex's workflow events hold: declared fields, others, and the result of a stop event."""
+"""The contents of LlamaIndex's workflow events: declared fields, others, and the result of a stop event."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def fields_of(event: Event) -> dict[str, Any]:
 
 
 def result_of(event: StopEvent) -> Any:
-    """What a workflow's caller is given; None, or the event itself, where its own fields are that."""
+    """The result that a workflow's caller receives; None, or the event itself, where that is the event's own fields."""
     private = _private(event)
     return private["_result"] if type(event) is StopEvent and "_result" in private else event.result
 
 
 def _private(event: Event) -> dict[str, Any]:
-    """Private attributes by name: asked for one, pydantic looks everywhere else first, for 3 to 15 µs."""
+    """Private attributes by name. Attribute access is slow: pydantic searches everywhere else first, for 3 to 15 µs."""
     return event.__pydantic_private__ or {}
 
 

@@ -1,4 +1,4 @@
-"""`PiInstrumentationHandler`: scores for what a user is answered, by LlamaIndex's instrumentation."""
+"""`PiInstrumentationHandler`: scores for the answers that users get, by LlamaIndex's instrumentation."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class PiInstrumentationHandler(NotCopied, BaseSpanHandler[BaseSpan]):
     """Submits every answer that a user is given to a `BackgroundScorer`, without slowing the application.
 
     Answers are those of query engines, of chat engines, and of agents and workflows that end in one. One score per
-    answer that a user sees: what is asked while making another answer, by a chat engine or an agent's tools, is left
-    out. Source nodes, or what an agent's tools returned, become the contexts of the exchange; earlier turns its
+    answer that a user sees: queries made while producing another answer, by a chat engine or an agent's tools, are left
+    out. Source nodes, or the outputs of an agent's tools, become the contexts of the exchange; earlier turns its
     history. A streamed answer is copied while the user reads it and submitted when it was read to its end; closed
-    before that, or cancelled, it counts as incomplete. Nothing it does raises into the application; what goes wrong is
-    counted and logged once per kind.
+    before that, or cancelled, it counts as incomplete. The handler never raises into the application; its errors are
+    counted, and logged once per kind.
 
-    Scores carry the class of the engine, agent or workflow as `name`, what `instrument_tags` attached as `tags`
+    Scores carry the class of the engine, agent or workflow as `name`, the tags of `instrument_tags` as `tags`
     (`key=value`), and as metadata `run_id` (the id of LlamaIndex's span) and `tags` (as a mapping).
 
     Args:
@@ -63,7 +63,7 @@ class PiInstrumentationHandler(NotCopied, BaseSpanHandler[BaseSpan]):
 
     def __init__(self, scorer: BackgroundScorer) -> None:
         super().__init__()
-        # Found at once: pydantic comes to a private attribute only after it has looked everywhere else.
+        # Set like this it is found at once: pydantic looks up a private attribute only after everything else.
         object.__setattr__(self, "_listener", AnswerListener(scorer))
 
     @classmethod
@@ -98,7 +98,7 @@ class PiInstrumentationHandler(NotCopied, BaseSpanHandler[BaseSpan]):
         self.uninstall()
 
     def counts(self) -> AnswerCounts:
-        """What was seen so far; `answers == submitted + incomplete + errors + streaming`."""
+        """The counts so far; `answers == submitted + incomplete + errors + streaming`."""
         return self._listener.counts()
 
     def span_enter(
@@ -123,7 +123,7 @@ class PiInstrumentationHandler(NotCopied, BaseSpanHandler[BaseSpan]):
                 listener.write(id_)
             else:
                 listener.model_called(bound_args.arguments, parent_id)
-        except Exception as error:  # noqa: BLE001 (never into the application, which would not be told; counted, logged)
+        except Exception as error:  # noqa: BLE001 (must not reach the application; counted and logged here)
             listener.watch.unread(error)
 
     def span_exit(
@@ -170,10 +170,10 @@ class PiInstrumentationHandler(NotCopied, BaseSpanHandler[BaseSpan]):
                     self._listener.fail(id_, err)
 
     def new_span(self, *args: Any, **kwargs: Any) -> None:
-        """No span is kept."""
+        """Spans are not stored."""
 
     def prepare_to_exit_span(self, *args: Any, **kwargs: Any) -> None:
-        """No span is kept."""
+        """Spans are not stored."""
 
     def prepare_to_drop_span(self, *args: Any, **kwargs: Any) -> None:
-        """No span is kept."""
+        """Spans are not stored."""

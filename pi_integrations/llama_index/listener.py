@@ -1,4 +1,4 @@
-"""What the handlers tell of: answers that begin, end and fail, and the model calls they take."""
+"""Receives the handlers' reports: answers that begin, end and fail, and the model calls made for them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class AnswerListener:
         self._nesting = Nesting()
 
     def counts(self) -> AnswerCounts:
-        """What was seen so far."""
+        """The counts so far."""
         return self.watch.counts()
 
     def start_over(self) -> None:
-        """Answers that ended unheard must not seem to be around later ones."""
+        """Forgets open answers: one that ended while nobody listened must not seem to enclose later ones."""
         self._nesting.close()
         self._nesting = Nesting()
 
@@ -52,15 +52,15 @@ class AnswerListener:
             self.watch.failed(error)
 
     def tool_called(self, result: ToolCallResult) -> None:
-        """A tool of an agent returned: where the last one's is the answer, LlamaIndex does not say what any did."""
+        """A tool of an agent returned. Recorded because an agent whose last tool gives the answer reports no calls."""
         run = self._nesting.run()
         if run is not None:
             run.tools.append(result)
 
     def model_called(self, arguments: Mapping[str, Any], caller: str | None) -> None:
-        """A model is called; what it is given holds the earlier turns, where the caller did not give them.
+        """A model is called; its arguments hold the earlier turns, where the caller did not give them.
 
-        Of an agent, only the call of its own step does: what its tools give to a model may be examples.
+        For an agent, only the call of its own step does: messages that its tools pass to a model may be examples.
         """
         is_own = (caller or "").partition("-")[0].endswith(_AGENT_STEP)
         innermost: OpenAnswer | None = None
@@ -70,7 +70,7 @@ class AnswerListener:
             if answer.history is None and (is_own or not answer.is_run):
                 answer.history = history_seen(arguments, answer.question)
                 if answer.history is None and answer.name == (innermost or answer).name:
-                    # The model that answers is called after those that rewrite the question.
+                    # The model that answers is called after the models that rewrite the question.
                     answer.likely_history = history_around(arguments, answer.question) or answer.likely_history
             is_own, innermost = False, innermost or answer
 

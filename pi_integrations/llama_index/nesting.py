@@ -1,4 +1,4 @@
-"""Tells an answer that a user sees from those that making it takes, such as the queries of an agent's tools."""
+"""Separates answers that a user sees from answers made on the way to them, such as queries of an agent's tools."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class OpenAnswer:
 
     Attributes:
         key: Identifies it to `Nesting.leave`.
-        question: What the user asked; None when that is not known.
+        question: The user's question; None when it is not known.
         name: Class of the engine, agent or workflow.
-        tags: What `instrument_tags` attached.
+        tags: The tags that `instrument_tags` attached.
         history: Earlier turns as `(role, text)`; None while they are not known.
-        likely_history: What they may be, as long as nothing better was seen.
+        likely_history: Probable earlier turns, used as long as `history` is not known.
         system_prompt: The agent's standing instructions; of several agents each one's, by name.
         agent: Which agent answered, where one did.
         is_run: Whether it is a run of an agent or workflow.
-        tools: What the agent's tools returned so far.
+        tools: Results of the agent's tools so far.
         owner: The nesting it is open in.
-        around: The answer it was begun inside of.
-        finished: Whether it is open no more.
+        around: The answer that encloses it.
+        finished: Whether it has ended.
     """
 
     key: str | None
@@ -52,12 +52,12 @@ class OpenAnswer:
 
     @property
     def instructions(self) -> str | None:
-        """The system prompt of whoever answered."""
+        """The system prompt of the agent that answered."""
         prompt = self.system_prompt
         return prompt.get(self.agent or "") if isinstance(prompt, dict) else prompt
 
 
-# One variable for all handlers: a context keeps every variable that was ever set in it.
+# One variable for all handlers: a context never releases a variable that was set in it.
 _innermost: ContextVar[OpenAnswer | None] = ContextVar("pi_open_answer", default=None)
 
 
@@ -70,7 +70,7 @@ def lacks_history() -> bool:
 
 
 def within(answers: Sequence[OpenAnswer], step: Callable[[], T]) -> T:
-    """What `step` returns; answers that begin in it are inside `answers`."""
+    """The result of `step`; answers that begin in it are inside `answers`."""
     token = _inside(answers)
     try:
         return step()
@@ -111,7 +111,7 @@ class Nesting:
     """The answers that one handler saw begin in the current thread or task.
 
     Context variables are inherited by tasks, and by the threads LlamaIndex starts, so that an answer begun there is
-    known to be inside. A task may outlive the answer that started it; what is finished encloses nothing.
+    known to be inside. A task may outlive the answer that started it; a finished answer encloses nothing.
     """
 
     __slots__ = ("closed",)
@@ -127,9 +127,9 @@ class Nesting:
         _innermost.set(answer)
 
     def leave(self, key: str | None) -> OpenAnswer | None:
-        """The answer with `key` ends, and so does what is open inside it.
+        """Ends the answer with `key`, and the answers open inside it.
 
-        It comes back when nothing is around it; None for an inner one, or for one that never began.
+        Returns it if no answer encloses it; None for an inner one, or for one that never began.
         """
         innermost = _innermost.get()
         if innermost is not None and innermost.key == key and innermost.around is None and self._has(innermost):
@@ -151,8 +151,8 @@ class Nesting:
     def begun(self) -> Iterator[OpenAnswer]:
         """The answers begun around this point, innermost first.
 
-        Those that have ended are among them: LlamaIndex calls the model of an asynchronous stream when the chat that
-        returned it is over.
+        Answers that have ended are included: LlamaIndex calls the model of an asynchronous stream after the chat call
+        that returned it is over.
         """
         return (answer for answer in _outward(_innermost.get()) if answer.owner is self)
 
@@ -164,7 +164,7 @@ class Nesting:
         return answer
 
     def write(self, key: str) -> None:
-        """Begins what makes an answer whose call is over, in a thread or task that was started inside it."""
+        """Marks work on an answer whose call is over, in a thread or task that was started inside it."""
         _innermost.set(OpenAnswer(key, None, owner=self, around=_innermost.get()))
 
     def written(self, key: str) -> None:
@@ -174,7 +174,7 @@ class Nesting:
                 answer.finished = True
 
     def close(self) -> None:
-        """What is open is forgotten."""
+        """Forgets all open answers."""
         self.closed = True
 
     def _has(self, answer: OpenAnswer) -> bool:

@@ -13,7 +13,7 @@ from pi_integrations.models import ScoreResult
 __all__ = ["NODE_METADATA", "ScoredNode"]
 
 NODE_METADATA = ("pi_score", "pi_question_scores", "pi_unscored", "retrieval_score")
-"""What a scored node may hold in its metadata; kept from the language model and from embeddings."""
+"""Metadata keys of a scored node; hidden from the language model and from embeddings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class ScoredNode:
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """Sorts best first, and what has no score last."""
+        """Sort key: best first, nodes without a score last."""
         return (self.result is None, -self.result.total_score if self.result else 0.0)
 
     def node(self) -> NodeWithScore:
-        """A copy of the node with its scores: the index keeps its own as it was."""
+        """A copy of the node with its scores; the index's own node is not changed."""
         notes = self._notes()
         kept = self.found.node
         changes: dict[str, Any] = {
@@ -56,7 +56,7 @@ class ScoredNode:
         return notes if is_ours else {**notes, "retrieval_score": self.found.score}
 
     def _others(self) -> dict[str, Any]:
-        """The metadata that say nothing of scores: those of a postprocessor that came first are over."""
+        """The metadata without our scores: scores of an earlier postprocessor are replaced."""
         of_scores = ("pi_score", "pi_question_scores", "pi_unscored")
         return {name: value for name, value in self.found.node.metadata.items() if name not in of_scores}
 

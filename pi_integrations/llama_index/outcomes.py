@@ -1,4 +1,4 @@
-"""What a query engine, chat engine, agent or workflow gave back: its text, its contexts, or a stream to wait for."""
+"""The result of a query engine, chat engine, agent or workflow: its text, its contexts, or a stream to wait for."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ ANSWER_FIELDS = ("response", "answer", "output", "result")
 """Where a mapping, or a stop event of the application's own, may hold the answer; looked for in this order."""
 
 _CONTEXT_FIELDS = ("source_nodes", "contexts")
+# The tool that LlamaIndex adds to the agents of an `AgentWorkflow`.
 _HANDOFF = "handoff"
 
 
@@ -40,7 +41,7 @@ class Outcome:
 
     Attributes:
         text: All of it; None when there is none, or none yet.
-        contexts: What it was made from, best first.
+        contexts: The passages it is based on, best first.
         stream: Where the text comes from, when it is still to be read.
         agent: The name of the agent that gave it, where one did.
     """
@@ -53,7 +54,7 @@ class Outcome:
 
 def outcome_of(result: Any) -> Outcome | None:
     """The answer in `result`; None when it holds none, such as a number or a report of a workflow."""
-    # The two that come most by their class: asking pydantic's classes for instances takes longer than all of this.
+    # The two most frequent types are compared by class: isinstance with pydantic's classes takes longer than all this.
     if type(result) is Response:
         return Outcome(result.response, _passages(result.source_nodes))
     if isinstance(result, StopEvent):
@@ -73,7 +74,7 @@ def outcome_of(result: Any) -> Outcome | None:
 
 
 def _still_open(result: Any) -> Streamed | None:
-    """What is left to read of `result`. LlamaIndex takes a response without a stream for one without text."""
+    """The stream of `result`, if it is unread. LlamaIndex treats a response without a stream as one without text."""
     is_stream = isinstance(result, StreamingResponse | AsyncStreamingResponse)
     return result if is_stream and result.response_gen is not None else None
 
@@ -89,7 +90,7 @@ def _plain(result: Any) -> Outcome | None:
 
 
 def _stopped(event: StopEvent) -> Any:
-    """What the workflow's caller is given; of a stop event of the application's own, its fields."""
+    """The result that the workflow's caller receives; for a stop event class of the application, its fields."""
     result = result_of(event)
     return fields_of(event) if result is None or result is event else result
 
@@ -136,7 +137,7 @@ def _agent_text(output: AgentOutput) -> str | None:
 
 
 def tool_outputs(calls: Iterable[Any]) -> list[str]:
-    """What the agent was told by its tools, in order, failures included; handoffs to other agents are no output."""
+    """The outputs of the agent's tools, in order, failures included; handoffs to other agents are left out."""
     return [
         text
         for call in calls

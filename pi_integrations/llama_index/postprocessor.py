@@ -27,10 +27,10 @@ logger = logging.getLogger("pi_integrations.llama_index")
 class PiNodePostprocessor(BaseNodePostprocessor):
     """Scores every retrieved node against the query, drops weak ones and puts the best first.
 
-    A node is scored as an exchange: the query is the input, the node's text the output. What comes back are copies; the
-    index keeps its nodes as they were. A copy's `score` is the total in [0, 1], and its metadata holds `pi_score` (the
-    same), `pi_question_scores` (by question) and `retrieval_score` (what the retriever gave it); a node that could not
-    be scored holds `pi_unscored`, the reason, and keeps its score. None of these reach the language model.
+    A node is scored as an exchange: the query is the input, the node's text the output. It returns copies; the index's
+    own nodes are not changed. A copy's `score` is the total in [0, 1], and its metadata holds `pi_score` (the same),
+    `pi_question_scores` (by question) and `retrieval_score` (the retriever's score); a node that could not be scored
+    holds `pi_unscored`, the reason, and its score is unchanged. None of these reach the language model.
 
     Args:
         scoring_spec: The rubric, or one question as a string.
@@ -38,10 +38,10 @@ class PiNodePostprocessor(BaseNodePostprocessor):
             endpoint in the environment.
         min_score: Total in [0, 1] below which a node is dropped; default 0, which drops none.
         top_n: Nodes to keep at most; default all.
-        unscored_nodes: What becomes of nodes without scores, such as images, or all of them while the service is
+        unscored_nodes: How to treat nodes without scores, such as images, or all of them while the service is
             down: `keep` puts them behind the scored ones, in their order (default); `drop` leaves them out. Either
             way it is logged once per kind.
-        max_concurrency: Scores asked for at a time, per call; default 8.
+        max_concurrency: Scores requested at a time, per call; default 8.
         aggregation_method: See `scoring_system.score`.
         unscored: See `scoring_system.score`.
 

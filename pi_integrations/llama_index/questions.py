@@ -1,4 +1,4 @@
-"""What a user asked: the answer that begins when a query engine, chat engine, agent or workflow is called."""
+"""The user's question: the answer that begins when a query engine, chat engine, agent or workflow is called."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ from pi_integrations.llama_index.turns import (
 
 __all__ = ["Role", "begun", "own_tags", "role_of"]
 
+# Bounds the table for an application that creates classes at run time.
 _MOST = 4096
 _Asked = tuple[str | None, Turns | tuple[()] | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What spans of a class tell.
+    """The meaning of a class's spans.
 
     Attributes:
-        methods: Those whose spans tell it; others are steps of these.
+        methods: Methods whose spans have this meaning; other methods are steps of these.
         asked: The question and the earlier turns in the arguments of an answer's span; None of other calls.
-        instructed: The standing instructions of an agent or workflow, or those of each agent in it by name; None of
-            what does not answer in runs.
-        writes: Whether it is LlamaIndex's own reading of a model whose answer is streamed.
+        instructed: The standing instructions of an agent or workflow, or those of each agent in it by name; None for
+            classes that do not answer in runs.
+        writes: Whether the span is LlamaIndex's own reading of a model whose answer is streamed.
     """
 
     methods: frozenset[str]
@@ -52,12 +53,12 @@ class Role:
     writes: bool = False
 
     def has(self, span_id: str, instance: Any) -> bool:
-        """Whether the span of `instance` tells it."""
+        """Whether the span of `instance` is of one of the methods."""
         return span_id[len(type(instance).__name__) + 1 :].partition("-")[0] in self.methods
 
 
 class _Roles(dict[type, Role | None]):
-    """`role_of` by class: asked for every span of an application, most of them of classes that tell nothing."""
+    """Cache of roles by class: looked up for every span of an application, most of them of classes without a role."""
 
     def __missing__(self, kind: type) -> Role | None:
         if len(self) >= _MOST:
@@ -67,7 +68,7 @@ class _Roles(dict[type, Role | None]):
 
 
 role_of: Callable[[type], Role | None] = _Roles().__getitem__
-"""What spans of instances of a class tell; None when that is nothing."""
+"""The role of a class's spans; None when they are of no interest."""
 
 
 def begun(role: Role, span_id: str, instance: Any, given: BoundArguments) -> OpenAnswer:
@@ -89,12 +90,12 @@ def begun(role: Role, span_id: str, instance: Any, given: BoundArguments) -> Ope
 
 
 def own_tags(tags: Mapping[str, Any]) -> dict[str, Any]:
-    """`tags` without those that LlamaIndex attaches itself: they repeat the question, cut short."""
+    """`tags` without LlamaIndex's own tags, which repeat the question, truncated."""
     return {name: value for name, value in tags.items() if not name.startswith("llamaindex.")}
 
 
 def _queried(arguments: Mapping[str, Any]) -> _Asked:
-    # An engine of the application's own may call its arguments what it likes.
+    # An engine written by the application may name its arguments freely.
     first = text_of(next(iter(arguments.values()), None))
     return (_question(arguments) if first is None else first), ()
 
@@ -107,7 +108,7 @@ def _chatted(arguments: Mapping[str, Any]) -> _Asked:
 
 
 def _each_own(given: BoundArguments) -> Mapping[str, Any]:
-    """The arguments of a call by name; what was taken with `*` or `**` each on its own."""
+    """The arguments of a call by name; each of those passed to `*` or `**` is an entry of its own."""
     each_own: dict[str, Any] = {}
     for name, value in given.arguments.items():
         kind = given.signature.parameters[name].kind
@@ -123,7 +124,8 @@ def _each_own(given: BoundArguments) -> Mapping[str, Any]:
 def _run(arguments: Mapping[str, Any]) -> _Asked:
     """The question is the text under one of `QUESTION_FIELDS` in the start event, or the only text there.
 
-    Earlier turns are in the start event alone: what a step gives to a model may be examples. Agents have a memory.
+    Earlier turns are in the start event only: messages that a step passes to a model may be examples. Agents have a
+    memory.
     """
     event = arguments.get("start_event")
     return _started(event) if event is not None else (None, ())
@@ -167,7 +169,7 @@ def _prompts(workflow: AgentWorkflow) -> dict[str, str | None]:
 
 
 _RUNS = frozenset({"run"})
-# The first one that fits counts.
+# The first base class that matches counts, so `AgentWorkflow` comes before its base `Workflow`.
 _ROLES: dict[type, Role] = {
     AgentWorkflow: Role(_RUNS, _run, _prompts),
     Workflow: Role(_RUNS, _run, _own_prompt),

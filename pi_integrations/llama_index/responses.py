@@ -49,7 +49,7 @@ def ready_text(response: RESPONSE_TYPE) -> str | None:
 
 
 def read_text(response: RESPONSE_TYPE) -> str | None:
-    """The whole answer, a stream read to its end; None for no answer. The response keeps the text it read.
+    """The whole answer, a stream read to its end; None for no answer. The response stores the text it read.
 
     Raises:
         PiUsageError: when it is no response, or its stream gives nothing.
@@ -82,6 +82,6 @@ def _not_empty(text: str | None) -> str:
 
 
 def _run_apart(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What `coroutine` returns, run in a thread, where no event loop is in its way."""
+    """The result of `coroutine`, run in a thread, because `asyncio.run` fails where an event loop is running."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="pi-stream") as pool:
         return pool.submit(asyncio.run, coroutine).result()

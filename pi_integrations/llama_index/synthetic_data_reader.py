@@ -16,7 +16,7 @@ from pi_integrations.models import SpecLike
 
 __all__ = ["PiSyntheticDataReader"]
 
-# Ids and scores tell where a document is from; embedded or read by a model they are noise.
+# Ids and scores are provenance; in an embedding or a model's prompt they are noise.
 _NOT_FOR_MODELS = ["job_id", "index", "total_score", "question_scores"]
 
 
@@ -29,10 +29,10 @@ class PiSyntheticDataReader(BaseReader):
     Reading twice replays the same job.
 
     Args:
-        job: What `start_job` or `job(job_id)` returned.
+        job: The job, as returned by `start_job` or `job(job_id)`.
         job_id: Of a job that exists, in place of `job`.
         start: In place of both, the arguments of `start_job` for a new job.
-        kind: `pairs` or `inputs`: what a job that is named or started makes.
+        kind: `pairs` or `inputs`: the kind of rows of a job given by `job_id` or `start`.
         client: Reaches the service; default: a client for the endpoint in the environment.
         content_key: `llm_input` (default) or `llm_output`: which of the two is the text.
         format_content: Makes the text of the row instead.

@@ -1,4 +1,4 @@
-"""A copy of a streamed answer, taken while the user reads it: nothing is read that the user does not read."""
+"""A copy of a streamed answer, taken while the user reads it; only what the user reads is read."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from pi_integrations.llama_index.nesting import OpenAnswer, awithin, within
 __all__ = ["Copy", "Reading", "Text", "aclose", "anext_piece", "atee", "close", "next_piece", "tee"]
 
 Text = Callable[[], str | None]
-"""Gives the whole text, or None for a stream that ended before its end; raises when the pieces were no text."""
+"""Returns the whole text, or None for a stream that stopped early; raises when the pieces were not text."""
 
 
 class Reading(Protocol):
-    """Who is told how far a stream was read; must not raise, for it runs in the user's generator, nor hold the stream.
+    """Receives how far a stream was read; runs in the user's generator, so it must not raise, nor hold the stream.
 
     Attributes:
-        inside: What is asked while a piece is made belongs to this.
-        is_left: Whether nobody reads on, so far.
+        inside: The answer that encloses queries made while a piece is produced.
+        is_left: Whether reading has stopped before the end, so far.
     """
 
     inside: OpenAnswer
     is_left: bool
 
     def leave(self) -> None:
-        """A reader stopped before the end; another may go on."""
+        """A reader stopped before the end; another may continue."""
 
     def go_on(self) -> None:
-        """Somebody reads on."""
+        """Reading continues."""
 
     def finish(self, text: Text) -> None:
-        """Nobody will read on. Called once."""
+        """Nothing more will be read. Called once."""
 
 
 class Copy:
-    """The text so far. The reading is finished with what gives all of it, or with None when it ended too early.
+    """The text so far. It finishes the reading with a `Text`: the whole text, or None when the stream ended too early.
 
-    Whoever may still read the stream holds the copy: when nobody does, the reading is finished too.
+    Every reader of the stream holds the copy; when the last one is collected, the reading is finished too.
     """
 
     def __init__(self, reading: Reading) -> None:
@@ -63,7 +63,7 @@ class Copy:
         self.reading.leave()
 
     def complete(self, text: str | None = None) -> None:
-        """Everything was read; `text` says what, where that is not what was added."""
+        """Everything was read; `text` is the whole text, where it differs from the added pieces."""
         pieces = self._pieces
         self._end(lambda: "".join(piece for piece in pieces if piece is not None) if text is None else text)
 
@@ -78,7 +78,7 @@ class Copy:
 
 
 def _nothing() -> None:
-    """The text of a stream that ended before its end."""
+    """The text of a stream that stopped early: None."""
 
 
 def tee(stream: Iterable[str], reading: Reading) -> Generator[str, None, None]:
@@ -119,7 +119,7 @@ async def _copying_async(stream: AsyncIterable[str], copy: Copy) -> AsyncGenerat
 
 
 def next_piece(step: Callable[[], str], copies: Sequence[Copy]) -> str:
-    """What `step` gives, added to `copies`; what it asks for that belongs to their answers."""
+    """The next piece, from `step`, added to `copies`; queries that `step` makes belong to their answers."""
     piece = within([copy.reading.inside for copy in copies], step)
     for copy in copies:
         copy.add(piece)

@@ -64,12 +64,12 @@ def _message(given: Any) -> ChatMessage | None:
 
 
 def turns_of(messages: Iterable[ChatMessage]) -> Turns:
-    """What user and assistant said; instructions, tools and messages without text are left out."""
+    """The turns of user and assistant; instructions, tools and messages without text are left out."""
     return [(role, text) for message in messages if (role := _ROLES.get(message.role)) and (text := message.content)]
 
 
 def split_question(messages: Sequence[ChatMessage]) -> tuple[str | None, Turns]:
-    """The last thing the user said, and what came before; None when the user said nothing."""
+    """The user's last message and the turns before it; None in place of the message when there is none."""
     for position in range(len(messages) - 1, -1, -1):
         if messages[position].role == MessageRole.USER:
             return messages[position].content or "", turns_of(messages[:position])

@@ -809,7 +809,7 @@ def test_a_callback_that_goes_wrong_is_counted_and_logged_apart(live: Live, capl
     assert live.counts == RunCounts(runs=3, errors=3)
     assert [record.message.partition(":")[0] for record in caplog.records] == [
         "An answer was not scored",
-        "A callback went wrong, and an answer is not scored",
+        "A callback failed, and an answer was not scored",
     ]
 
 

@@ -368,7 +368,7 @@ def test_a_resumed_graph_of_which_nobody_knows_what_it_was_asked_is_an_error(
         thread.watch()
         thread.give(graph, Command(resume=1), thread_id=f"unknown {number}")
         assert thread.counts == RunCounts(runs=1, errors=1)
-    assert "resume it with the handler that saw it begin" in caplog.text
+    assert "resume it with the handler that saw it start" in caplog.text
 
 
 class Planned(TypedDict, total=False):

@@ -69,7 +69,7 @@ def test_messages_and_prompt_values_are_read(client: AsyncPiClient, judge: Scrip
     ("given", "says"),
     [
         ("text", "takes a mapping with llm_input and llm_output, not a str"),
-        ({"llm_output": "A"}, "llm_input is missing from what PiScorer was given: 'llm_output'"),
+        ({"llm_output": "A"}, "llm_input is missing from the input of PiScorer: 'llm_output'"),
         ({"llm_input": "Q", "output": "A"}, "llm_output is missing"),
     ],
 )

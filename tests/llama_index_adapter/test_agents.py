@@ -358,7 +358,7 @@ class TestWorkflows:
             for _ in range(2):
                 await Returning(lambda: "A week.").run(topic="repairs", language="en")
         assert watched.counts() == AnswerCounts(answers=2, errors=2)
-        assert sum("call the question one of user_msg, query" in record.message for record in caplog.records) == 1
+        assert sum("name the field one of user_msg, query" in record.message for record in caplog.records) == 1
 
     @pytest.mark.parametrize("result", [None, 42, {"rows": 3}, ["a"]])
     async def test_what_is_no_answer(self, watched: Watched, result: Any) -> None:

@@ -1,4 +1,4 @@
-"""The other mode: the agent's answer is scored when the agent is done, and the agent goes on when it falls short."""
+"""The `after_agent` mode: the answer is scored when the agent is done; the agent continues if it is not good enough."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["AfterAgentHooks"]
 
 
 class AfterAgentHooks(ScoreMiddleware):
-    """The hooks after an agent, sync and async, and those that tell the model's answers from other messages."""
+    """The hooks after an agent, sync and async, and the model-call hooks that record which messages are the model's."""
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -61,6 +61,7 @@ class AfterAgentHooks(ScoreMiddleware):
 
     def _remembered(self, request: ModelRequest[Any], response: ModelResponse[Any]) -> ExtendedModelResponse[Any]:
         last = response.result[-1] if response.result else None
+        # LangGraph sets a missing id only when the message enters the state, too late to be recorded here.
         if last is not None and last.id is None:
             last.id = str(uuid4())
         book = self.book(request.state)
@@ -69,19 +70,20 @@ class AfterAgentHooks(ScoreMiddleware):
         return with_update(response, self.update({**book, "written": written, "failure": None}))
 
     def _best_again(self, request: ModelRequest[Any], error: Exception) -> ExtendedModelResponse[Any]:
-        """The best draft's text in the place of the answer that failed, so that the agent ends."""
+        """The best draft in place of the model call that failed, so that the agent ends."""
         book, messages = self.book(request.state), request.state["messages"]
         best = _remaining(book["best"], messages)
         if best is None:
             raise error
         book = {**book, "failure": self.failure(error)}
         message = next(each for each in messages if each.id == best["report"]["message_id"])
+        # With its old id, LangGraph would replace the earlier message in place, and the agent would not end on it.
         copy: Any = message.model_copy(update={"id": str(uuid4())})
         response: ModelResponse[Any] = ModelResponse(result=[copy], structured_response=best["structured"])
         return with_update(response, self.update(book))
 
     def _has_answered(self, state: PiScoreState) -> bool:
-        """Whether the last message is the model's answer, and not another middleware's, as when a limit is reached."""
+        """Whether the last message is the model's answer, not one that another middleware wrote, such as a limit's."""
         messages = state["messages"]
         return bool(messages) and is_final(messages[-1]) and messages[-1].id in self.book(state)["written"]
 
@@ -113,7 +115,7 @@ class AfterAgentHooks(ScoreMiddleware):
         return Draft(report=report, others=others, structured=state.get("structured_response"))
 
     def _settled(self, state: PiScoreState, book: RetryBook, best: Draft) -> dict[str, Any]:
-        """The best draft as the agent's answer: without what came after it, and with all that belongs to it."""
+        """The best draft as the agent's answer: later messages are removed, its scores and structured answer set."""
         report: PiScoreReport = {**best["report"], "drafts": len(book["written"]), "retry_error": book["failure"]}
         update = self.update({**book, "best": best, "failure": None}, report)
         late = _after(state["messages"], best)
@@ -126,7 +128,7 @@ class AfterAgentHooks(ScoreMiddleware):
 
 
 def _is_again(response: ModelResponse[Any]) -> bool:
-    """Whether one of these inside has put its best draft there, because the model failed."""
+    """Whether a `PiScoreMiddleware` inside this one put its best draft there, because the model failed."""
     return any(book and book["failure"] for book in update_of(response).get("pi_retries", {}).values())
 
 

@@ -1,4 +1,4 @@
-"""What both modes of the middleware share: its options, its scores, and its book of retries."""
+"""The part that both modes of the middleware share: its options, its scores, and its record of retries."""
 
 from __future__ import annotations
 
@@ -65,20 +65,20 @@ class ScoreMiddleware(AgentMiddleware[PiScoreState, Any, Any]):
 
     @property
     def name(self) -> str:
-        """What this middleware is called: in the graph, in traces, and in the state's `pi_scores`."""
+        """Name of this middleware in the graph, in traces, and in the state's `pi_scores`."""
         return self._name
 
     def score(self, inputs: Sequence[AnyMessage], answer: Any) -> ScoreResult | Exception:
         """The scores of `answer`, a message or a structured answer, or why there are none.
 
         Raises:
-            Exception: with `on_score_error="raise"`: whatever reading or scoring raised.
+            Exception: with `on_score_error="raise"`: any error of reading or scoring.
         """
         try:
             return self._scoring.score(_exchange(inputs, answer))
-        except GraphBubbleUp:
+        except GraphBubbleUp:  # LangGraph's interrupts are exceptions that must reach LangGraph
             raise
-        except Exception as error:  # noqa: BLE001 (accepted or raised, as asked for)
+        except Exception as error:  # noqa: BLE001 (accepted or raised, as configured)
             return self._failed(error)
 
     async def ascore(self, inputs: Sequence[AnyMessage], answer: Any) -> ScoreResult | Exception:
@@ -87,7 +87,7 @@ class ScoreMiddleware(AgentMiddleware[PiScoreState, Any, Any]):
             return await self._scoring.ascore(_exchange(inputs, answer))
         except GraphBubbleUp:
             raise
-        except Exception as error:  # noqa: BLE001 (accepted or raised, as asked for)
+        except Exception as error:  # noqa: BLE001 (accepted or raised, as configured)
             return self._failed(error)
 
     def _failed(self, error: Exception) -> Exception:
@@ -97,7 +97,7 @@ class ScoreMiddleware(AgentMiddleware[PiScoreState, Any, Any]):
         return error
 
     def failure(self, error: Exception) -> str:
-        """Why the model gave no further draft, where there is one that can go out; logged once per kind.
+        """Why the model gave no further draft, where an earlier one can be returned; logged once per kind.
 
         Raises:
             Exception: `error` itself, when it is an interrupt, or the failed score of a middleware inside.
@@ -106,23 +106,23 @@ class ScoreMiddleware(AgentMiddleware[PiScoreState, Any, Any]):
             raise error
         text = f"{type(error).__name__}: {error}"
         kind = ("retry", kind_of(error))
-        self._warn(kind, f"{self.name} let the best draft go out, for the model failed on a retry: {text}", error)
+        self._warn(kind, f"{self.name} returned the best draft because the model failed on a retry: {text}", error)
         return text
 
     def report(self, result: ScoreResult | Exception, book: RetryBook, message_id: str | None) -> PiScoreReport:
-        """What lands in the state about the draft that `result` is about."""
+        """The report in the state on the draft that `result` scores."""
         return report_of(result, threshold=self.threshold, drafts=book["retries"] + 1, message_id=message_id)
 
     def is_settled(self, report: PiScoreReport, book: RetryBook) -> bool:
-        """Whether no further draft is asked for."""
+        """Whether no further draft is requested."""
         return report["passed"] or report["error"] is not None or book["retries"] >= self.max_retries
 
     def note(self, report: PiScoreReport) -> HumanMessage:
-        """What the model is told about a draft that fell short."""
+        """The note to the model about a draft below the threshold."""
         return feedback_message(self._feedback, failing_questions(report, self.threshold, self._questions), self.name)
 
     def before_agent(self, state: PiScoreState, runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """A run of the agent begins with all its retries and without scores, whatever was before."""
+        """Resets retries and scores, so that each run of the agent starts with all its retries and without scores."""
         return self.update(_NEW)
 
     async def abefore_agent(self, state: PiScoreState, runtime: Runtime[Any]) -> dict[str, Any] | None:
@@ -130,27 +130,27 @@ class ScoreMiddleware(AgentMiddleware[PiScoreState, Any, Any]):
         return self.update(_NEW)
 
     def book(self, state: Any) -> RetryBook:
-        """What is remembered of this run; by no message's id, for a summary may take the user's message away."""
+        """The record of this run; not stored by a message's id, because a summary may remove the user's message."""
         book: RetryBook = {**_NEW, **state.get("pi_retries", {}).get(self.name, {})}
         return book
 
     def names(self, state: Any) -> list[str]:
-        """Of all of these in the agent."""
+        """Names of all `PiScoreMiddleware` in the agent."""
         return list(state.get("pi_retries", {}))
 
     def update(self, book: RetryBook, report: PiScoreReport | None = None) -> dict[str, Any]:
-        """An update of the agent's state; without a report, one that takes an earlier report away."""
+        """An update of the agent's state; without a report, it removes an earlier report."""
         return {"pi_retries": {self.name: book}, "pi_scores": {self.name: report}}
 
 
 def _exchange(inputs: Sequence[AnyMessage], answer: Any) -> Exchange:
-    """Of a message, or of a structured answer as JSON."""
+    """The exchange of `inputs` and `answer`, a message or a structured answer, which is sent as JSON."""
     text = answer if isinstance(answer, AIMessage) else structured_text(answer)
     return _reader.read({"messages": list(inputs)}, text)
 
 
 def is_final(message: Any) -> bool:
-    """Whether `message` is an answer of the model's, and no call of tools."""
+    """Whether `message` is an answer of the model without tool calls."""
     return isinstance(message, AIMessage) and not message.tool_calls
 
 

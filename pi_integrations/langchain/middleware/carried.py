@@ -16,13 +16,13 @@ _Update = Mapping[str, Mapping[str, Any]]
 
 @dataclass
 class _Carrier(ModelResponse[Any]):
-    """A response that knows what was written into the state about it."""
+    """A response with the update of the state that is about it."""
 
     update: _Update = field(default_factory=dict)
 
 
 def update_of(response: ModelResponse[Any]) -> _Update:
-    """What the middlewares inside wrote into the state about `response`; none, where another one rebuilt it."""
+    """The inner middlewares' update of the state about `response`; empty where another middleware rebuilt it."""
     return response.update if isinstance(response, _Carrier) else {}
 
 
@@ -31,7 +31,7 @@ def with_update(
 ) -> ExtendedModelResponse[Any]:
     """`response` with an update of the state, together with `carried`, by default those of the middlewares inside.
 
-    Of these LangChain would keep what they wrote about the last response, also where an outer one chose an earlier.
+    LangChain alone would apply the inner updates about the last response, even where an outer one chose an earlier one.
     """
     carried = update_of(response) if carried is None else carried
     merged = {key: {**carried.get(key, {}), **entries} for key, entries in update.items()}

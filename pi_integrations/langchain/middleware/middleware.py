@@ -31,8 +31,8 @@ class PiScoreMiddleware(ScoreMiddleware):
     about the answer of this run.
 
     Streaming: an agent streamed with `stream_mode="messages"` shows the tokens of rejected drafts as they are written,
-    before anybody can score them. Where users must never see a rejected draft, show them the last message of what
-    `invoke` gives, or with `mode="model_call"` the messages of `stream_mode="values"` or `"updates"`; with
+    before they can be scored. Where users must never see a rejected draft, show them the last message that `invoke`
+    returns, or with `mode="model_call"` the messages of `stream_mode="values"` or `"updates"`; with
     `mode="after_agent"` these hold every draft. Leave `pi_retries`, the middleware's own memory, out of a stream by its
     `output_keys`.
 
@@ -41,27 +41,27 @@ class PiScoreMiddleware(ScoreMiddleware):
     `mode="after_agent"`, the agent is sent back to its model when it is done: rejected drafts and notes stay in the
     messages up to the best one, every draft passes through the other middlewares and counts as a model call, and the
     scores do not see the agent's system prompt, which is not in its state. Answers given through a structured-output
-    tool are left alone, and so is what the model did not write, such as the message of a limit or a guardrail.
+    tool are left alone, and so are messages that the model did not write, such as those of a limit or a guardrail.
 
-    Several in one agent need names. In `model_call` mode each wraps those after it, and every draft that it asks for
+    Several in one agent need names. In `model_call` mode each wraps the ones after it, and every draft that it requests
     gives them all their retries again. A subclass with hooks of its own calls those of `super()` in them.
 
     Args:
         scoring_spec: A list of questions, or a dimension spec.
         client: Either client; default: one from the environment, made at the first score.
         threshold: Total in [0, 1] from which an answer is good enough; default .5.
-        max_retries: Further drafts to ask for in a run of the agent, 0 to score only; default 2.
+        max_retries: Further drafts to request in a run of the agent, 0 to score only; default 2.
         on_score_error: What to do when an answer cannot be scored, retries of the client included: `accept` it, with
             the reason under `error` in its report and logged once per kind, or `raise`; default `accept`.
-        feedback: From the texts of the questions that scored low to what the model is told.
-        name: Tells several of these in one agent apart.
+        feedback: Function from the texts of the questions that scored low to the note for the model.
+        name: Name of this middleware; several in one agent need different ones.
         aggregation_method: Mean of a flat spec: ARITHMETIC_MEAN, GEOMETRIC_MEAN (default) or HARMONIC_MEAN.
         unscored: What to do about questions without a usable answer: `error` or `partial`; default: as the client says.
         mode: `model_call` (default) or `after_agent`.
 
     Raises:
         PiUsageError: the spec or an option is wrong.
-        PiError: with `on_score_error="raise"`, from the agent: whatever `scoring_system.score` raises.
+        PiError: with `on_score_error="raise"`, from the agent: any error of `scoring_system.score`.
 
     Example:
         ```python

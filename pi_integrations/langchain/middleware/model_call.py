@@ -53,7 +53,7 @@ class ModelCallHooks(ScoreMiddleware):
 
 
 class _Drafts:
-    """The drafts of one model call, the best of them and of earlier ones, and what to ask the model next."""
+    """The drafts of one model call, the best of these and of earlier ones, and the next request to the model."""
 
     def __init__(self, middleware: ScoreMiddleware, request: ModelRequest[Any]) -> None:
         self._middleware = middleware
@@ -65,7 +65,7 @@ class _Drafts:
 
     @property
     def asked(self) -> Sequence[AnyMessage]:
-        """What the answer is an answer to, the system prompt included."""
+        """The messages that the answer replies to, the system prompt included."""
         system = self._first.system_message
         return [*([system] if system else []), *without_feedback(self._first.messages)]
 
@@ -82,7 +82,7 @@ class _Drafts:
         return with_update(response, self._middleware.update({**self._book, "held": self._best}))
 
     def take(self, response: ModelResponse[Any], result: ScoreResult | Exception) -> None:
-        """Keeps the draft when it is the best, and prepares the next request unless this settles it."""
+        """Stores the draft if it is the best, and prepares the next request if another draft is wanted."""
         report = self._middleware.report(result, self._book, _written_id(response))
         self._is_last = better(self._best and self._best["report"], report) is report
         self._best = _held(response, report) if self._is_last else self._best
@@ -109,7 +109,7 @@ class _Drafts:
         return with_update(ModelResponse(best["messages"], best["structured"]), update, self._carried(best))
 
     def _carried(self, best: HeldDraft) -> dict[str, dict[str, Any]]:
-        """What others wrote about `best`; where it is not known, they have no report rather than another draft's."""
+        """Other middlewares' updates about `best`; where unknown, they get no report rather than another draft's."""
         if self._is_last:
             return best["update"]
         unknown = dict.fromkeys(self._middleware.names(self._first.state))

@@ -1,4 +1,4 @@
-"""What the middleware keeps in an agent's state."""
+"""The middleware's entries in an agent's state."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ class HeldDraft(TypedDict):
     """An answer that may still turn out to be the best, and is not in the messages."""
 
     messages: list[Any]
-    """The answer, and what LangChain put behind it."""
+    """The answer, and the messages that LangChain added after it."""
     structured: Any
     """The structured response that came with it."""
     report: PiScoreReport
     """How it was scored."""
     update: dict[str, dict[str, Any]]
-    """What middlewares inside wrote into the state about it."""
+    """The inner middlewares' update of the state about it."""
 
 
 class RetryBook(TypedDict):
-    """What is remembered during a run of the agent."""
+    """The middleware's record of a run of the agent."""
 
     retries: int
     """Retries spent on it."""
@@ -66,7 +66,7 @@ class RetryBook(TypedDict):
     written: list[str]
     """Ids of the answers that came from the model."""
     failure: str | None
-    """Why the model gave nothing when it was asked last."""
+    """Why the model's last call failed."""
 
 
 _Entries = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Scores of a draft against a threshold, and what to tell the model that wrote it."""
+"""Scores of a draft against a threshold, and the note to the model that wrote it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = [
 ]
 
 Feedback = Callable[[Sequence[str]], str]
-"""From the questions that scored low to what the model is told."""
+"""Function from the texts of the questions that scored low to the text of the note to the model."""
 
 
 def report_of(
     result: ScoreResult | Exception, *, threshold: float, drafts: int, message_id: str | None
 ) -> PiScoreReport:
-    """What lands in the state; of a failure, that there is no score and why."""
+    """The report for the state; for a failed score, one without a score and with the reason."""
     if isinstance(result, Exception):
         total, scores, error = None, {}, f"{type(result).__name__}: {result}"
     else:
@@ -67,7 +67,7 @@ def feedback_message(feedback: Feedback, failing: Sequence[str], name: str) -> H
 
 
 def default_feedback(failing: Sequence[str]) -> str:
-    """What the model is told unless the middleware is given something else to say."""
+    """The default text of the note to the model."""
     questions = "\n".join(f"- {question}" for question in failing)
     return (
         "Your last answer was checked before it went out, and fell short on the following. Each should be answered"
