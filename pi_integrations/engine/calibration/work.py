@@ -41,7 +41,9 @@ def calibration_work(service: ScoreService) -> FamilyWork[CalibrateRequest]:
             strategy=request.strategy.value,
             aggregation_method=request.aggregation_method,
         )
-        await run.commit(messages=[found.report["summary"]])
+        if not (run.progress or {}).get("summarised"):
+            progress = {**(run.progress or {}), "summarised": True}
+            await run.commit(messages=[found.report["summary"]], progress=progress)
         return {"calibrated_scoring_spec": _plain(found.spec), "calibrated": found.calibrated, "report": found.report}
 
     def check(request: CalibrateRequest) -> None:
@@ -72,7 +74,9 @@ class _Scoring:
             some = exchanges[start : start + _BATCH]
             answers = await self._run.recorded(f"scores-{start}", partial(self._batch, some))
             rows += [self._checked(answer) for answer in answers]
-            await self._run.commit(messages=[f"Scored {len(rows)} of {len(exchanges)} exchanges"])
+            if len(rows) > (self._run.progress or {}).get("scored", 0):
+                line = f"Scored {len(rows)} of {len(exchanges)} exchanges"
+                await self._run.commit(messages=[line], progress={"scored": len(rows)})
         return np.array(rows, dtype=np.float64)
 
     def _checked(self, answer: Mapping[str, Any]) -> list[float | None]:
