@@ -2,10 +2,11 @@
 
     python benchmarks/_job_worker.py --data-dir DIR [--database URL] [--model URL] [--submit KEY:ITEMS ...]
         [--concurrency 4] [--silence 5] [--takes-only] [--webhook-host HOST ... --webhook-url URL] [--file-limit BYTES]
+        [--artifacts]
 
 With `--takes-only` it takes jobs and works on none. Jobs are submitted with idempotency keys, so a process that starts
 again submits nothing new. It prints `ready` when it works, and stops cleanly at SIGTERM. SIGUSR1 lifts the limit that
-`--file-limit` put on the size of its files.
+`--file-limit` put on the size of its files. With `--artifacts` a job also writes a file per batch.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class CountRequest(BaseModel):
     batch_size: int = 5
     url: str
     webhook_url: str | None = None
+    artifacts: bool = False
 
 
 async def _work(request: CountRequest, run: Run) -> Mapping[str, Any]:
@@ -53,6 +55,8 @@ async def _work(request: CountRequest, run: Run) -> Mapping[str, Any]:
         tag = await run.recorded(f"batch-{batch}", ask)
         first = batch * request.batch_size
         rows = [{"n": n, "tag": tag} for n in range(first, min(first + request.batch_size, request.items))]
+        if request.artifacts:
+            run.artifacts.path(f"batches/{batch}").write_text(tag)
         await run.commit(rows=rows, messages=[f"batch {batch}"], progress={"next": batch + 1})
     return {"made": request.items}
 
@@ -88,7 +92,9 @@ async def main(options: argparse.Namespace) -> None:
     await engine.start()
     for each in options.submit:
         key, _, items = each.partition(":")
-        request = CountRequest(items=int(items), url=options.model, webhook_url=options.webhook_url)
+        request = CountRequest(
+            items=int(items), url=options.model, webhook_url=options.webhook_url, artifacts=options.artifacts
+        )
         view = await engine.submit(family, request, owner="", idempotency_key=key)
         print("job", view.record.job_id, flush=True)
     print("ready", flush=True)
@@ -108,6 +114,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--webhook-host", nargs="*", default=[])
     parser.add_argument("--webhook-url")
     parser.add_argument("--file-limit", type=int, default=0)
+    parser.add_argument("--artifacts", action="store_true")
     return parser.parse_args()
 
 

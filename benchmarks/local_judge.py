@@ -27,11 +27,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 
 from pi_integrations.engine.judges import Exchange
 from pi_integrations.engine.judges.local import LocalJudge
-from pi_integrations.engine.judges.local.answers import find_answer_tokens
-from pi_integrations.engine.judges.local.loading import Device, Dtype, load_tokenizer
-from pi_integrations.engine.judges.local.prefix_scoring import PrefixScorer, Prompt
-from pi_integrations.engine.judges.local.prompt_tokens import PromptEncoder
-from pi_integrations.engine.judges.local.reader import BATCH_TOKENS
+from pi_integrations.engine.judges.local.model import BATCH_TOKENS, PromptEncoder
+from pi_integrations.engine.judges.local.prefix_scoring import PrefixScorer, Prompt, find_answer_tokens
+from pi_integrations.engine.local_models.loading import Device, Dtype, load_tokenizer
 
 EXCHANGE_TOKENS = 800
 QUESTIONS = [

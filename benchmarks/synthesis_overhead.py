@@ -26,8 +26,8 @@ from _tables import print_table
 from pi_integrations.engine.jobs.engine import JobEngine
 from pi_integrations.engine.jobs.family import FamilyWork, Run
 from pi_integrations.engine.jobs.settings import JobSettings
+from pi_integrations.engine.synthesis.accepted_items import AcceptedItems
 from pi_integrations.engine.synthesis.families import synthesis_families
-from pi_integrations.engine.synthesis.kept import Kept
 from pi_integrations.engine.synthesis.scripted_generator import ScriptedGenerator
 
 SPENT: Counter[str] = Counter()
@@ -98,17 +98,17 @@ def timed(family: FamilyWork[Any], over: asyncio.Event) -> FamilyWork[Any]:
 
 
 def time_comparing() -> None:
-    """Counts the time that comparing with the kept items takes, the hop to its thread included."""
-    plain = Kept._threaded
+    """Counts the time that comparing with the accepted items takes, the hop to its thread included."""
+    plain = AcceptedItems._threaded
 
-    async def _threaded(self: Kept, work: Callable[[], Any]) -> Any:
+    async def _threaded(self: AcceptedItems, work: Callable[[], Any]) -> Any:
         started = time.perf_counter()
         try:
             return await plain(self, work)
         finally:
             SPENT["comparing"] += time.perf_counter() - started
 
-    Kept._threaded = _threaded  # type: ignore[method-assign]
+    AcceptedItems._threaded = _threaded  # type: ignore[method-assign]
 
 
 async def one_round(pairs: int, batch_size: int, folder: Path) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What handlers leave to a BackgroundScorer unread: in order, with their context, counted, and never in the way."""
+"""Exchanges that handlers defer to a BackgroundScorer: read in order, with their context, and counted as unread."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def eventually(is_so: Any) -> bool:
 
 
 def test_what_is_deferred_is_scored_without_being_asked_for(client: AsyncPiClient) -> None:
-    """Also after the scorer's thread has gone to sleep, which it does after a second without work."""
+    """Also after a second without work."""
     sink = MemorySink()
     with BackgroundScorer(RUBRIC, client=client, sink=sink) as scorer:
         for number in range(2):
@@ -57,15 +57,47 @@ def test_tasks_run_in_order_on_one_thread(client: AsyncPiClient) -> None:
     assert seen[0][1] != threading.get_ident()
 
 
-def test_counts_and_flush_include_what_was_not_read_yet(client: AsyncPiClient) -> None:
-    """Whoever asks has it read, on their own thread if need be."""
+def test_flush_waits_for_unread_exchanges(client: AsyncPiClient) -> None:
+    """They are read by the scorer's thread, and scored."""
     with BackgroundScorer(RUBRIC, client=client) as scorer:
         for number in range(50):
             scorer.defer(submits, scorer, f"Good day {number}")
-        assert scorer.counts().submitted == 50
-        scorer.defer(submits, scorer, "And good night.")
         assert scorer.flush(10)
-        assert scorer.counts() == ScorerCounts(submitted=51, scored=51)
+        assert scorer.counts() == ScorerCounts(submitted=50, scored=50)
+
+
+@pytest.mark.parametrize("hanging", ["filter", "sink"])
+def test_counts_say_how_many_are_unread_and_never_wait(client: AsyncPiClient, hanging: str) -> None:
+    """While the scorer's thread hangs in a filter or a sink of the application's; no thread is started to help."""
+    hangs, release = threading.Event(), threading.Event()
+
+    def hang(_: object) -> bool:
+        hangs.set()
+        return release.wait(30)
+
+    options: dict[str, Any] = {"names": hang} if hanging == "filter" else {"sink": hang}
+    with BackgroundScorer(RUBRIC, client=client, **options) as scorer:
+        scorer.defer(submits, scorer, "Good day.")
+        assert hangs.wait(10)
+        for _ in range(3):
+            scorer.defer(submits, scorer, "Good night.")
+        threads, started = threading.active_count(), time.monotonic()
+        counts = [scorer.counts() for _ in range(20)]
+        assert time.monotonic() - started < 0.5
+        assert threading.active_count() == threads
+        expected = ScorerCounts(unread=4) if hanging == "filter" else ScorerCounts(submitted=1, pending=1, unread=3)
+        assert set(counts) == {expected}
+        release.set()
+        assert scorer.flush(10)
+        assert scorer.counts() == ScorerCounts(submitted=4, scored=4)
+
+
+def test_an_unread_exchange_may_turn_out_to_be_left_out(client: AsyncPiClient) -> None:
+    """It was unread, and is counted as filtered out once it is read."""
+    with BackgroundScorer(RUBRIC, client=client, names="support") as scorer:
+        scorer.defer(lambda: submits(scorer, "Good day.", name="search"))
+        assert scorer.flush(10)
+        assert scorer.counts() == ScorerCounts(filtered_out=1)
 
 
 async def test_aflush_includes_what_was_not_read_yet(client: AsyncPiClient) -> None:
@@ -144,11 +176,11 @@ def test_more_than_may_wait_are_dropped(client: AsyncPiClient) -> None:
         for _ in range(500):
             scorer.defer(submits, scorer, "Good day.")
         assert asked == set()
-        assert scorer.counts() == ScorerCounts(submitted=501, pending=100, dropped=401)
-        assert threading.get_ident() not in asked
+        assert scorer.counts() == ScorerCounts(submitted=401, pending=1, dropped=400, unread=100)
         release.set()
         assert scorer.flush(10)
-        assert scorer.counts() == ScorerCounts(submitted=501, scored=100, dropped=401)
+        assert threading.get_ident() not in asked
+        assert scorer.counts() == ScorerCounts(submitted=501, scored=101, dropped=400)
 
 
 def test_after_close_tasks_run_at_once(client: AsyncPiClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -245,7 +277,7 @@ async def test_a_filter_that_hangs_does_not_block_the_loop(client: AsyncPiClient
 
 
 def test_a_filter_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
-    """Longer than `exit_timeout` says; the exchange is dropped, and that is logged."""
+    """Longer than `exit_timeout` says; both unread exchanges are dropped, and that is logged."""
     code = textwrap.dedent(
         """
         import time
@@ -262,7 +294,7 @@ def test_a_filter_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
         """
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert "stopped before 1 exchanges had scores" in done.stderr
+    assert "stopped before 2 exchanges had scores" in done.stderr
 
 
 async def test_tasks_that_hang_hold_up_no_end(client: AsyncPiClient) -> None:
@@ -295,39 +327,16 @@ def test_scoring_goes_on_while_more_comes_than_is_read(client: AsyncPiClient) ->
 
 
 def test_nobody_spins_while_a_filter_hangs(client: AsyncPiClient) -> None:
-    """In a thread that helped while the scorer's own was in a sink."""
-    in_sink, slow = threading.Event(), Slow(30.0)
-    slow.release.set()
-    with BackgroundScorer(RUBRIC, client=client, names=slow, sink=lambda score: in_sink.wait(30)) as scorer:
-        submits(scorer, "Good day.")
-        time.sleep(0.5)
-        slow.release.clear()
+    """Neither the scorer's thread nor one that gave up waiting."""
+    slow = Slow(30.0)
+    with BackgroundScorer(RUBRIC, client=client, names=slow) as scorer:
         for _ in range(3):
             scorer.defer(submits, scorer, "Good night.")
         assert not scorer.catch_up(0.2)
-        in_sink.set()
-        time.sleep(0.2)
         before = time.process_time()
         time.sleep(1.0)
         assert time.process_time() - before < 0.5
         slow.release.set()
-
-
-def test_who_waits_takes_no_room(client: AsyncPiClient) -> None:
-    """Twenty ask for the counts while a filter hangs, and an exchange that comes is not dropped for that."""
-    slow = Slow(30.0)
-    with BackgroundScorer(RUBRIC, client=client, names=slow, max_queue=5) as scorer:
-        scorer.defer(submits, scorer, "Good day.")
-        threads = [threading.Thread(target=scorer.counts) for _ in range(20)]
-        for thread in threads:
-            thread.start()
-        time.sleep(0.2)
-        scorer.defer(submits, scorer, "Good night.")
-        slow.release.set()
-        for thread in threads:
-            thread.join()
-        assert scorer.flush(10)
-        assert scorer.counts() == ScorerCounts(submitted=2, scored=2)
 
 
 def test_a_loop_that_is_closed_while_it_waits_costs_nothing(client: AsyncPiClient) -> None:
@@ -345,15 +354,17 @@ def test_a_loop_that_is_closed_while_it_waits_costs_nothing(client: AsyncPiClien
         assert scorer.counts() == ScorerCounts(submitted=1, scored=1)
 
 
-def test_without_threads_waiting_ends(client: AsyncPiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits reads."""
+def test_without_threads_an_exchange_is_read_where_it_comes(
+    client: AsyncPiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that nobody waits for it for ever."""
     with BackgroundScorer(RUBRIC, client=client) as scorer:
         with monkeypatch.context() as patched:
             patched.setattr(threading.Thread, "start", no_more_threads)
             seen: list[int] = []
             scorer.defer(seen.append, 1)
+            assert seen == [1]
             assert scorer.catch_up(5)
-        assert seen == [1]
 
 
 def no_more_threads(thread: threading.Thread) -> None:

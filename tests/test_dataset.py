@@ -15,7 +15,7 @@ import pytest
 from generating import POLITE, SEEDS, generating_client
 
 from pi_integrations import PiClient, PiUsageError
-from pi_integrations.datasets import JobSource, PiDataset, Row
+from pi_integrations.datasets import DatasetRow, JobSource, PiDataset
 from pi_integrations.errors import PiJobFailed
 
 START = {"num_pairs_to_generate": 12, "seeds": SEEDS}
@@ -56,7 +56,7 @@ def test_a_job_is_started_once_however_many_ask(client: PiClient) -> None:
     dataset = PiDataset(client=client, start={"num_pairs_to_generate": 5, "seeds": SEEDS})
     assert dataset.job_id is None
     before = len(client.data.generate_input_response_pairs.list())
-    found: list[list[Row]] = []
+    found: list[list[DatasetRow]] = []
     threads = [threading.Thread(target=lambda: found.append(list(dataset))) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -184,7 +184,7 @@ async def test_two_writers_of_one_file_are_told_apart(tmp_path: Path, client: Pi
     first = asyncio.create_task(PiDataset(job, allow_partial=True).ato_jsonl(path))
     while not path.exists() or not path.stat().st_size:  # noqa: ASYNC110 - another thread writes it
         await asyncio.sleep(0.01)
-    with pytest.raises(PiUsageError, match="another process is writing"):
+    with pytest.raises(PiUsageError, match="another process is writing to"):
         await PiDataset(job).ato_jsonl(path)
     await asyncio.to_thread(job.cancel)
     assert await first == len(path.read_text().splitlines())

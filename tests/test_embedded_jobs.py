@@ -32,7 +32,7 @@ def engines(parent: int | None = None) -> list[int]:
     """The children of a process, zombies included."""
     listed = subprocess.run(["ps", "-eww", "-o", "pid=,ppid=,args="], capture_output=True, text=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()]
-    return [int(pid) for pid, ppid, args in rows if int(ppid) == (parent or os.getpid()) and "local.child" in args]
+    return [int(pid) for pid, ppid, args in rows if int(ppid) == (parent or os.getpid()) and "serve_for_parent" in args]
 
 
 def is_there(pid: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 from itertools import combinations
@@ -30,6 +32,15 @@ def test_a_preset_is_a_spec_of_three_to_six_questions(name: str) -> None:
     assert parse_spec(spec) == list(spec)
     assert 3 <= len(spec) <= 6
     assert {question.tag for question in spec} == {name.lower()}
+
+
+def test_presets_are_worded_as_they_were() -> None:
+    """A changed word changes users' scores: say so in the CHANGELOG when this digest changes."""
+    texts = {name: [[q.label, q.weight, q.question, q.tag] for q in PRESETS[name]] for name in sorted(PRESETS)}
+    assert (
+        hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+        == "8476b2bba32cf9d696b28b3042d7d4efec5101ac2562cb098867d63e081e1185"
+    )
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

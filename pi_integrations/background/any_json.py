@@ -1,4 +1,4 @@
-"""JSON of whatever an application has."""
+"""JSON of any value of an application."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _DEEPEST = 100
 
 
 def any_json(value: Any) -> bytes:
-    r"""`value` as JSON on one line, whatever it holds.
+    r"""`value` as one line of JSON; never raises.
 
-    What JSON does not know is written as `str` gives it, NaN and infinities as null. What is no Unicode, such as bytes
-    that are not in UTF-8, has escapes in its place; what has no text at all, its type. A list or mapping with something
-    of that kind in it is written once, and is `...` wherever else it is, such as within itself; as is what is hundreds
-    of levels down.
+    Types that JSON does not have are written as `str` gives them, NaN and infinities as null, text that is not valid
+    Unicode and bytes that are not UTF-8 with escapes, and objects whose `str` fails as their type. A list or mapping
+    that holds one of these is written once: repeated, as in a circular reference, it is `...`. So is anything more than
+    about a hundred levels deep.
 
     Example:
         >>> any_json({"name": "Grüße", "raw": b"\xff", "ids": {7}}).decode()
@@ -29,15 +29,15 @@ def any_json(value: Any) -> bytes:
 
 
 def _whole(value: Any) -> bytes | None:
-    """`value` as pydantic writes it; None when it does not, because of one thing in it."""
+    """`value` as pydantic writes it; None when a part of it keeps pydantic from that."""
     try:
         return to_json(value, fallback=str, inf_nan_mode="null")
-    except Exception:  # noqa: BLE001 (also what the application's own __str__ raises)
+    except Exception:  # noqa: BLE001 (also errors of the application's own __str__)
         return None
 
 
 def _in_parts(value: Any, seen: set[int], depth: int) -> bytes:
-    """The parts of `value` one by one; once each, or things that hold each other would have no end."""
+    """The parts of `value` one by one, each once: a circular reference has no end."""
     if not isinstance(value, dict | list | tuple | set | frozenset | deque):
         return to_json(_text(value))
     if id(value) in seen or depth > _DEEPEST:
@@ -50,7 +50,7 @@ def _in_parts(value: Any, seen: set[int], depth: int) -> bytes:
 
 
 def _copy(value: Any) -> list[Any]:
-    """What is in it now: the application may go on to change it."""
+    """The present items: the application may change `value` meanwhile."""
     return list(value.items()) if isinstance(value, dict) else list(value)
 
 
@@ -64,6 +64,6 @@ def _text(value: Any) -> str:
         return value.decode("utf-8", "backslashreplace")
     try:
         text = str(value)
-    except Exception:  # noqa: BLE001 (whatever the application's own code raises)
+    except Exception:  # noqa: BLE001 (anything that the application's own code raises)
         text = f"<{type(value).__name__}>"
     return text.encode("utf-8", "backslashreplace").decode()

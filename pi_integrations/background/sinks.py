@@ -15,7 +15,7 @@ from pi_integrations.models import ScoreResult
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
-__all__ = ["BackgroundScore", "CallableSink", "MemorySink", "ScoreSink", "SinkLike", "as_sink", "hand_over"]
+__all__ = ["BackgroundScore", "CallableSink", "MemorySink", "ScoreSink", "SinkLike", "as_sink", "call_sink"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,13 @@ class BackgroundScore:
     """One exchange and its scores.
 
     Attributes:
-        llm_input: The input as it was scored: contexts and whatever else belongs to the exchange are in it.
+        llm_input: The input as it was scored, contexts and other parts of the exchange included.
         llm_output: The answer that was scored.
         result: The scores.
-        metadata: What came with `submit`, untouched. The handlers of this package put `run_id` there, and where they
-            know them `trace_id` and `response_id`, as strings.
-        name: What made the answer, as given to `submit`.
-        tags: Its tags, as given to `submit`.
+        metadata: The metadata given to `submit`, untouched. The handlers of this package put `run_id` there, and where
+            they know them `trace_id` and `response_id`, as strings.
+        name: The name given to `submit`.
+        tags: The tags given to `submit`.
         span: OpenTelemetry context of the span that was current at `submit`; None where there was none.
     """
 
@@ -46,9 +46,9 @@ class BackgroundScore:
 class ScoreSink(Protocol):
     """Takes scores.
 
-    One thread of the scorer's own calls `write`, for one score at a time: it may block, which holds up scoring and not
-    the application, and needs no lock. What it raises is counted as failed and logged once per kind. It is a plain
-    method: nobody awaits what an `async def` returns.
+    The scorer's own thread calls `write`, for one score at a time: it may block, which holds up scoring and not the
+    application, and needs no lock. A score for which it raises counts as failed; the error is logged once per kind. It
+    is a plain method: nobody awaits the coroutine of an `async def`.
     """
 
     def write(self, score: BackgroundScore) -> None:
@@ -75,7 +75,7 @@ class MemorySink:
 
     @property
     def scores(self) -> list[BackgroundScore]:
-        """A copy of what is kept, oldest first."""
+        """A copy of the kept scores, oldest first."""
         return list(self._scores)
 
     def write(self, score: BackgroundScore) -> None:
@@ -95,17 +95,12 @@ class CallableSink:
     """
 
     def __init__(self, function: Callable[[BackgroundScore], object]) -> None:
-        if _is_async(function):
-            raise PiUsageError("the sink is a coroutine function; give a plain one, it runs in a thread of its own")
+        _refuse_async(function, "the sink")
         self._function = function
 
     def write(self, score: BackgroundScore) -> None:
-        """Calls the function.
-
-        Raises:
-            PiUsageError: when it returns a coroutine.
-        """
-        hand_over(self._function, score)
+        """Calls the function; raises PiUsageError when it returns a coroutine."""
+        call_sink(self._function, score)
 
 
 SinkLike: TypeAlias = ScoreSink | Callable[[BackgroundScore], object]
@@ -118,35 +113,25 @@ def as_sink(sink: SinkLike) -> ScoreSink:
         PiUsageError: when it is neither, or its `write` is a coroutine function.
     """
     if isinstance(sink, ScoreSink):
-        if _is_async(sink.write):
-            raise PiUsageError(
-                f"write of the sink, a {type(sink).__name__}, is a coroutine function; give a plain one, it runs in a"
-                " thread of its own"
-            )
+        _refuse_async(sink.write, f"write of the sink, a {type(sink).__name__},")
         return sink
     if callable(sink):
         return CallableSink(sink)
     raise PiUsageError(f"sink is a {type(sink).__name__}; give an object with write(score), or a function of the score")
 
 
-def hand_over(write: Callable[[BackgroundScore], object], score: BackgroundScore) -> None:
-    """Calls `write`, a sink's or a function that is one.
-
-    Raises:
-        PiUsageError: when it returns a coroutine, which has not begun and which nobody awaits.
-    """
+def call_sink(write: Callable[[BackgroundScore], object], score: BackgroundScore) -> None:
+    """Calls `write`, the method of a sink or a function; raises PiUsageError when it returns a coroutine."""
     returned = write(score)
     if isinstance(returned, Coroutine):
         returned.close()
-        raise PiUsageError(
-            f"the sink's write returned a {type(returned).__name__} that nobody awaits; give a plain function, it"
-            " runs in a thread of its own"
-        )
+        what = f"the sink's write returned a {type(returned).__name__} that nobody awaits"
+        raise PiUsageError(f"{what}; give a plain function, it runs in a thread of its own")
 
 
-def _is_async(function: Any) -> bool:
-    """Whether calling it gives something to await, as far as can be seen before."""
+def _refuse_async(function: Any, what: str) -> None:
     while isinstance(function, partial):
         function = function.func
-    written: list[Any] = [function, type(function).__call__] if callable(function) else []
-    return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in written)
+    for each in (function, type(function).__call__):
+        if inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each):
+            raise PiUsageError(f"{what} is a coroutine function; give a plain one, it runs in a thread of its own")

@@ -1,4 +1,4 @@
-"""What `serve` and `worker` are told on the command line, completed from the environment."""
+"""The options of `serve` and `worker`, completed from the environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["EngineOptions", "parse_price", "where_jobs_are"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """One field an option; None stands for what the environment says, else for the engine's default."""
+    """One field per option; None means the environment's value, else the engine's default."""
 
     judge: str | None = None
     generator: str | None = None
@@ -104,7 +104,7 @@ def parse_price(text: str | None) -> Mapping[str, float] | None:
 
 
 def where_jobs_are(settings: EngineSettings) -> str:
-    """In words, without the password of a database."""
+    """Where jobs are kept and for how long, in words; a database's password is not shown."""
     if settings.jobs is None:
         return "runs no jobs"
     from sqlalchemy import make_url

@@ -1,41 +1,41 @@
-"""`quickstart`: the main job on the sample that ships with the package."""
+"""`quickstart`: `score` on the sample that ships with the package."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pi_integrations.cli.endpoint import Endpoint
-from pi_integrations.cli.score_file import Job, score_file
+from pi_integrations.cli.endpoints import ScoreEndpoint
+from pi_integrations.cli.score import ScoreRun, score_file
 from pi_integrations.errors import PiUsageError
 
 __all__ = ["run_quickstart", "sample_folder"]
 
-_PLACES = (
+_FOLDERS = (
     Path(__file__).parent / "support_desk",  # in an installed wheel
     Path(__file__).parents[2] / "cookbook" / "support_desk",  # in a checkout
 )
 
 
 def sample_folder() -> Path:
-    """Where the sample's `exchanges.jsonl` and `spec.yaml` are.
+    """The folder of the sample's `exchanges.jsonl` and `spec.yaml`.
 
     Raises:
-        PiUsageError: when the package was installed without them.
+        PiUsageError: when they are missing from the installation.
     """
-    for place in _PLACES:
-        if (place / "exchanges.jsonl").is_file():
-            return place
+    for folder in _FOLDERS:
+        if (folder / "exchanges.jsonl").is_file():
+            return folder
     raise PiUsageError("the sample is missing from this installation; install the package again")
 
 
 def run_quickstart(judge: str, folder: Path) -> int:
-    """Scores the sample with `judge`; the scores and the report go to `folder`. Returns the exit status."""
+    """The exit status after scoring the sample with `judge`; the scores and the report go to `folder`."""
     sample = sample_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PiUsageError(f"cannot make {folder}: {error.strerror}; choose another --folder") from None
-    job = Job(
+    run = ScoreRun(
         source=str(sample / "exchanges.jsonl"),
         spec_path=sample / "spec.yaml",
         output=folder / "pi-scores.jsonl",
@@ -43,4 +43,4 @@ def run_quickstart(judge: str, folder: Path) -> int:
         overwrite=True,
         title="Support desk, forty handwritten exchanges",
     )
-    return score_file(job, Endpoint(judge=judge))
+    return score_file(run, ScoreEndpoint(judge=judge))

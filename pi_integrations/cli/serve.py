@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pi_integrations.cli.console import errors
 from pi_integrations.cli.engine_options import EngineOptions, where_jobs_are
-from pi_integrations.errors import PiUsageError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from pi_integrations.engine.jobs.family import FamilyWork
     from pi_integrations.engine.settings import EngineSettings
 
 __all__ = ["run_engine", "run_worker"]
@@ -51,31 +51,30 @@ def run_worker(options: EngineOptions) -> None:
     """Works on the jobs of a database until interrupted or terminated.
 
     Raises:
-        PiUsageError: for wrong settings, or when there is nothing that this worker could do.
+        PiUsageError: for wrong settings, or when there is no family of jobs that this process can work on.
         ImportError: when the `engine` extra, or the judge's or the generator's, is not installed.
     """
     settings = options.settings()
-    if settings.generator is None:
-        raise PiUsageError(
-            "this worker could work on nothing: it has no generator. Give --generator chat:PROVIDER:MODEL or"
-            " PI_ENGINE_GENERATOR, the same as the engine's"
-        )
-    from pi_integrations.engine.families import JOB_PATHS
     from pi_integrations.local.server import run_without_port
 
-    app = _app(settings)
+    app = _app(settings, must_work=True)
+    works: list[FamilyWork[Any]] = app.state.works
 
     def started() -> None:
-        _say(f"Pi worker for {', '.join(JOB_PATHS)}; judge {settings.judge}, {_generator(settings)}.")
-        _say(f"It {where_jobs_are(settings)}. Stop it with Ctrl+C; its jobs then go on elsewhere.")
+        able = ", ".join(work.path for work in works if work.missing is None)
+        _say(f"Pi worker for {able}; judge {settings.judge}, {_generator(settings)}.")
+        for work in works:
+            if work.missing is not None:
+                _say(f"It leaves {work.path} to other workers: {work.missing}.")
+        _say(f"It {where_jobs_are(settings)}. Stop it with Ctrl+C; its jobs then continue elsewhere.")
 
     asyncio.run(run_without_port(app, started))
 
 
-def _app(settings: EngineSettings) -> FastAPI:
+def _app(settings: EngineSettings, *, must_work: bool = False) -> FastAPI:
     from pi_integrations.engine.app import create_app
 
-    app = create_app(settings)
+    app = create_app(settings, must_work=must_work)
     # What start-up made stays for good. Unfrozen, every full collection would walk it, and requests would wait 50 ms.
     gc.collect()
     gc.freeze()

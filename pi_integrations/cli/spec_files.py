@@ -1,4 +1,4 @@
-"""Scoring specs from JSON and YAML files, in either generation of the format."""
+"""Scoring specs read from JSON and YAML files, of either generation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load_spec(path: Path) -> list[Question] | DimensionSpec:
 
 def _read(path: Path) -> str:
     if path.suffix.lower() not in (".json", ".yaml", ".yml"):
-        raise PiUsageError(f"{path}: a spec file ends in .json, .yaml or .yml; rename it to what it holds")
+        raise PiUsageError(f"{path}: a spec file ends in .json, .yaml or .yml; rename it to match its content")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -74,7 +74,7 @@ def _from_yaml(text: str) -> Any:
 def _not_a_spec(value: dict[str, Any]) -> str:
     found = ", ".join(map(repr, list(value)[:10])) or "nothing"
     if isinstance(value.get("questions"), list):
-        return "the questions stand below `questions:`; make the list itself the whole file"
+        return "the questions are under `questions:`; make the list itself the whole file"
     return (
         f"a mapping needs `dimensions:` (found: {found}); a spec of the current generation is a plain list of"
         " questions, each starting with `- question:`"

@@ -1,18 +1,18 @@
 """The one client of the Pi API: limits, retries, caching, jobs, and calls from any thread or loop."""
 
-from pi_integrations.client.cache import MemoryResultCache, ResultCache
-from pi_integrations.client.client import AsyncPiClient
-from pi_integrations.client.job_stream import JobStream
+from pi_integrations.client.client import AnyClient, AsyncPiClient, PiClient
+from pi_integrations.client.data import Data, GenerateInputResponsePairs, GenerateInputs
+from pi_integrations.client.followed_lines import JobSnapshot
+from pi_integrations.client.job_streams import JobStream
 from pi_integrations.client.jobs import Job, JobResource
-from pi_integrations.client.limiter import ConcurrencyLimiter, Limiter
-from pi_integrations.client.resources import Data, GenerateInputResponsePairs, GenerateInputs, ScoringSystem
-from pi_integrations.client.retry import RetryPolicy
+from pi_integrations.client.pacing import ConcurrencyLimiter, Limiter, RetryPolicy
 from pi_integrations.client.score_many import Progress, Scored
+from pi_integrations.client.scoring_system import MemoryResultCache, ResultCache, ScoringSystem, SpecScorer
 from pi_integrations.client.settings import ClientSettings
-from pi_integrations.client.sync import PiClient
-from pi_integrations.client.sync_jobs import SyncJob
+from pi_integrations.client.sync_resources import SyncJob
 
 __all__ = [
+    "AnyClient",
     "AsyncPiClient",
     "ClientSettings",
     "ConcurrencyLimiter",
@@ -21,6 +21,7 @@ __all__ = [
     "GenerateInputs",
     "Job",
     "JobResource",
+    "JobSnapshot",
     "JobStream",
     "Limiter",
     "MemoryResultCache",
@@ -30,5 +31,6 @@ __all__ = [
     "RetryPolicy",
     "Scored",
     "ScoringSystem",
+    "SpecScorer",
     "SyncJob",
 ]

@@ -1,41 +1,47 @@
-"""The one client, async at heart; `PiClient` is the same with every call waited for.
+"""The two clients: `AsyncPiClient`, and `PiClient`, which runs the async one on the background loop and waits.
 
-It does not know who answers: the hosted service, an engine over HTTP, or an engine in this process. It never falls back
-from one to another, since scores from another judge are other scores.
+Neither knows who answers: the hosted service, an engine over HTTP, or an engine in this process. Neither ever falls
+back from one to another, since scores from another judge are other scores.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pydantic import SecretStr
 
-from pi_integrations.client.bodies import JsonReader, json_body
-from pi_integrations.client.cache import ResultCache
-from pi_integrations.client.calls import Calls, Outgoing
+from pi_integrations.client.calls import Calls
 from pi_integrations.client.connections import Connections
-from pi_integrations.client.limiter import ConcurrencyLimiter, Limiter
-from pi_integrations.client.resources import Data, ScoringSystem
-from pi_integrations.client.retry import RetryPolicy
+from pi_integrations.client.data import Data, job_resources
+from pi_integrations.client.jobs import JobResource
+from pi_integrations.client.loop_thread import NotCopied, loop_thread
+from pi_integrations.client.pacing import ConcurrencyLimiter, Limiter, RetryPolicy
+from pi_integrations.client.scoring_system import PostsScores, ResultCache, ScoringSystem
 from pi_integrations.client.settings import ClientSettings
-from pi_integrations.client.shared import Shared
+from pi_integrations.client.sync_resources import SyncData, SyncJobResource, SyncScoringSystem, sync_job_resources
 from pi_integrations.client.transport import Channel, HttpChannel
-from pi_integrations.errors import PiResponseError
-from pi_integrations.models import DimensionSpec, ScoreRequest, ScoreResult
-from pi_integrations.models.wire import SCORE_PATH, UNSCORED_HEADER, UnscoredPolicy, checked_policy
-from pi_integrations.telemetry import score_call
+from pi_integrations.errors import PiUsageError
+from pi_integrations.models import ScoreRequest, ScoreResult
+from pi_integrations.models.wire import UnscoredPolicy
 
-__all__ = ["AsyncPiClient"]
+__all__ = ["AnyClient", "AsyncPiClient", "PiClient"]
+
+_making_a_client = threading.Lock()
 
 
-class AsyncPiClient(Shared):
+class AsyncPiClient(NotCopied):
     """A client of the Pi API.
 
-    Use it as `async with AsyncPiClient() as client:` to keep connections on your own loop, or make one and call it from
-    any loop and any thread: it then works on a background loop of its own. `aclose` when done.
+    `async with AsyncPiClient() as client:` keeps its connections on your own loop. Without `async with`, one client may
+    be called from any loop and any thread; its requests then run on a background loop. `aclose` it when done.
+
+    Attributes:
+        scoring_system: Scores for exchanges.
+        data: The jobs that make data.
+        job_resources: The resource of every registered family of jobs, by its kind, such as `pairs`.
 
     Args:
         api_key: Key of the service; default `WITHPI_API_KEY`.
@@ -108,10 +114,10 @@ class AsyncPiClient(Shared):
     ) -> None:
         self.settings = settings
         self._connections = connections
-        self._calls = Calls(settings, connections, limiter or ConcurrencyLimiter(settings.max_concurrency))
-        self._cache = cache
-        self.scoring_system = ScoringSystem(self)
-        self.data = Data(self._calls)
+        calls = Calls(settings, connections, limiter or ConcurrencyLimiter(settings.max_concurrency))
+        self.scoring_system = ScoringSystem(calls, cache)
+        self.data = Data(calls)
+        self.job_resources: Mapping[str, JobResource[Any, Any, Any]] = job_resources(calls, *self.data.families)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self.settings.base_url!r})"
@@ -129,41 +135,80 @@ class AsyncPiClient(Shared):
         """Closes the background connections; a later call opens them anew."""
         await self._connections.close_shared()
 
-    async def post_score(self, request: ScoreRequest, *, unscored: UnscoredPolicy | None = None) -> ScoreResult:
-        """The scores of a request already built; see `scoring_system.score`."""
-        policy = checked_policy(unscored) or self.settings.unscored
-        body = json_body(request)
-        key = self._cache_key(body, policy) if self._cache else ""
-        if self._cache and (kept := self._cache.get(key)):
-            return kept
-        headers: dict[str, str] = {UNSCORED_HEADER: policy} if policy else {}
-        outgoing = Outgoing("POST", SCORE_PATH, body, headers)
-        result = await self._connections.run(lambda channel: self._post(channel, outgoing))
-        _check_generation(request, result)
-        if self._cache:
-            self._cache.set(key, result)
-        return result
 
-    async def _post(self, channel: Channel, request: Outgoing) -> ScoreResult:
-        with score_call(self.settings.base_url) as call:
-            result = await self._calls.send(channel, request, _read_scores, watch=call)
-            call.scored(result)
-            return result
+class PiClient(NotCopied):
+    """The client for synchronous code; takes the arguments of `AsyncPiClient`.
 
-    def _cache_key(self, body: bytes, policy: str | None) -> str:
-        digest = hashlib.sha256(f"{self.settings.base_url}\n{policy}\n".encode())
-        digest.update(body)
-        return digest.hexdigest()
+    Example:
+        ```python
+        with PiClient() as client:
+            scores = client.scoring_system.score(
+                llm_input="Where is my order?",
+                llm_output="It left our warehouse this morning.",
+                scoring_spec=[{"question": "Does the answer say where the order is?"}],
+            )
+        ```
+    """
 
-
-def _check_generation(request: ScoreRequest, result: ScoreResult) -> None:
-    dimensions = isinstance(request.scoring_spec, DimensionSpec)
-    if not (result.dimension_scores if dimensions else result.question_scores):
-        wanted = "dimension_scores" if dimensions else "question_scores"
-        raise PiResponseError(
-            f"POST {SCORE_PATH} answered without {wanted}, which this spec asks for."
-            " Check that base_url points at a Pi API."
+    def __init__(self, *args: Any, client: AsyncPiClient | None = None, **kwargs: Any) -> None:
+        self._async = client or AsyncPiClient(*args, **kwargs)
+        self.settings = self._async.settings
+        self.scoring_system = SyncScoringSystem(self._async.scoring_system)
+        self.data = SyncData(self._async.data)
+        self.job_resources: Mapping[str, SyncJobResource[Any, Any]] = sync_job_resources(
+            self._async.job_resources, *self.data.families
         )
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self.settings.base_url!r})"
 
-_read_scores = JsonReader[ScoreResult](ScoreResult, "scores")
+    @property
+    def asynchronous(self) -> AsyncPiClient:
+        """The async client behind this one; both may be used at the same time."""
+        return self._async
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections; a later call opens them anew."""
+        loop_thread().run(self._async.aclose())
+
+
+class AnyClient:
+    """The async client of a component: behind the client it was given, else one for the endpoint in the environment.
+
+    Raises:
+        PiUsageError: when `client` is something else.
+    """
+
+    def __init__(self, client: PiClient | AsyncPiClient | None) -> None:
+        if not isinstance(client, PiClient | AsyncPiClient | None):
+            raise PiUsageError(f"client is a {type(client).__name__}; give a PiClient or an AsyncPiClient")
+        self._async = client.asynchronous if isinstance(client, PiClient) else client
+
+    @property
+    def asynchronous(self) -> AsyncPiClient:
+        """The client; without one given, made when first needed.
+
+        Raises:
+            PiUsageError: when none was given and no endpoint is configured.
+        """
+        if self._async is None:
+            with _making_a_client:
+                self._async = self._async or AsyncPiClient()
+        return self._async
+
+    @property
+    def scoring(self) -> PostsScores:
+        """The scoring system of the client; of one that is still to be made, this object in its place."""
+        return self._async.scoring_system if self._async is not None else self
+
+    async def post_score(self, request: ScoreRequest, *, unscored: UnscoredPolicy | None = None) -> ScoreResult:
+        """See `ScoringSystem.post_score`."""
+        return await self.asynchronous.scoring_system.post_score(request, unscored=unscored)

@@ -1,34 +1,122 @@
-"""Jobs, and what every family of them offers: start, list, retrieve, cancel, and a handle on one."""
+"""A family of jobs as a resource, the same for every entry of the registry, and the handle on one job."""
 
 from __future__ import annotations
 
 import asyncio
 import builtins
 import uuid
-from typing import Generic, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from pi_integrations.client.bodies import json_body
-from pi_integrations.client.job_routes import JobRoutes
-from pi_integrations.client.job_stream import JobStream
-from pi_integrations.client.patience import Patience
+from pi_integrations.client.calls import Calls, JsonReader, Outgoing, json_body
+from pi_integrations.client.followed_lines import FollowedLines, JobSnapshot, Patience, take_snapshot
+from pi_integrations.client.job_streams import JobStream
 from pi_integrations.errors import PiJobFailed, PiUsageError
-from pi_integrations.models import JobState, JobStatus
-from pi_integrations.models.wire import MAX_IDEMPOTENCY_KEY
+from pi_integrations.models import JobState, JobStatus, describe, render
+from pi_integrations.models.families import JobFamily
+from pi_integrations.models.wire import IDEMPOTENCY_HEADER, MAX_IDEMPOTENCY_KEY
 
 __all__ = ["Job", "JobResource"]
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
 StatusT = TypeVar("StatusT", bound=JobStatus)
 ItemT = TypeVar("ItemT")
+T = TypeVar("T")
+_HINTS = {
+    404: " Check the job id, that api_key is the one that started the job, and that base_url is the root of a Pi API."
+}
+_START_HINTS = {409: " This idempotency_key has started another job: give a new one, or leave it out."}
 _SHOWN_MESSAGES = 5
+_read_text = JsonReader[str](str, "a text")
+
+
+class JobResource(Generic[RequestT, StatusT, ItemT]):
+    """The jobs of one family.
+
+    Args:
+        calls: Sends the requests.
+        family: The family's entry in the registry.
+    """
+
+    def __init__(self, calls: Calls, family: JobFamily[RequestT, StatusT, ItemT]) -> None:
+        self.family = family
+        self.retry = calls.settings.retry
+        self._calls = calls
+        status = family.status
+        self._read_status = JsonReader[StatusT](status, "a job status")
+        self._read_list = JsonReader[list[StatusT]](list[status], "a list of job statuses")  # type: ignore[valid-type]
+
+    async def start_job(self, *, idempotency_key: str | None = None, **fields: Any) -> Job[StatusT, ItemT]:
+        """A new job. A start that is retried never makes a second one.
+
+        Args:
+            idempotency_key: The same key and fields give the same job, whoever starts it; default a new key.
+            fields: Those of the family's request model; a None is the service's to choose.
+
+        Raises:
+            PiUsageError: a field is unknown or wrong; the message names it, and nothing was sent.
+            PiStatusError: the service refused, retries included; 409 when the key started another job.
+            PiConnectionError: no whole answer came, retries included. The job may have been started: try again with
+                the same `idempotency_key`.
+        """
+        return await self._start(fields, idempotency_key)
+
+    async def _start(self, fields: Mapping[str, Any], idempotency_key: str | None) -> Job[StatusT, ItemT]:
+        request = _checked_request(self.family.request, fields)
+        body = json_body(request, only=request.model_fields_set)
+        headers = {IDEMPOTENCY_HEADER: _checked_key(idempotency_key)}
+        outgoing = Outgoing("POST", self.family.path, body, headers, _START_HINTS)
+        return Job(self, (await self._calls.run(outgoing, self._read_status)).job_id)
+
+    async def list(self, state: JobState | str | None = None) -> builtins.list[StatusT]:
+        """The caller's own jobs of this family; only those in `state`, when given.
+
+        Raises:
+            PiUsageError: when `state` is none of QUEUED, RUNNING, DONE, ERROR and CANCELLED.
+        """
+        checked = _checked_state(state)
+        path = f"{self.family.path}?state={checked.value}" if checked else self.family.path
+        return await self._calls.run(Outgoing("GET", path), self._read_list)
+
+    async def retrieve(self, job_id: str) -> StatusT:
+        """The status of a job, with its items so far.
+
+        Raises:
+            PiStatusError: 404 when there is no such job, or it is another key's.
+        """
+        return await self._status(job_id)
+
+    async def cancel(self, job_id: str) -> str:
+        """The service's answer to cancelling a job, which ends within seconds and keeps its items."""
+        return await self._calls.run(Outgoing("DELETE", self._path(job_id), hints=_HINTS), _read_text)
+
+    def job(self, job_id: str) -> Job[StatusT, ItemT]:
+        """A handle on a job that was started anywhere; sends nothing."""
+        return Job(self, job_id)
+
+    def _path(self, job_id: str) -> str:
+        if not isinstance(job_id, str) or job_id.strip() in ("", ".", ".."):
+            raise PiUsageError(f"job_id is {job_id!r}; give the job_id of a job that was started")
+        return f"{self.family.path}/{quote(job_id, safe='')}"
+
+    async def _status(self, job_id: str, *, patient: bool = False) -> StatusT:
+        request = Outgoing("GET", self._path(job_id), hints=_HINTS, patient=patient)
+        return await self._calls.run(request, self._read_status)
+
+    def _stream(self, job_id: str, kind: str, start: int, decode: Callable[[bytes], T]) -> JobStream[T]:
+        if not isinstance(start, int) or start < 0:
+            raise PiUsageError(f"start is {start!r}; it counts the lines to leave out, so a whole number ≥ 0")
+        lines = FollowedLines(self._calls, self._path(job_id), kind, _HINTS, start)
+        return JobStream(lines, decode, keep_blank=kind == "messages")
 
 
 class Job(Generic[StatusT, ItemT]):
-    """A handle on a job. The job lives in the service: it goes on without this handle, this process and this machine.
+    """A handle on a job. The job lives in the service: it continues without this handle, this process and this machine.
 
-    `start_job` gives one, and `job(job_id)` gives it again in another process or on another day, without a request.
+    `start_job` returns one, and `job(job_id)` returns it again in another process or on another day.
 
     Attributes:
         job_id: Identifies the job within its family.
@@ -41,28 +129,28 @@ class Job(Generic[StatusT, ItemT]):
         ```
     """
 
-    def __init__(self, routes: JobRoutes[StatusT, ItemT], job_id: str) -> None:
-        routes.path_of(job_id)
+    def __init__(self, resource: JobResource[Any, StatusT, ItemT], job_id: str) -> None:
+        resource._path(job_id)
         self.job_id = job_id
-        self.routes = routes
+        self._resource = resource
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.routes.path!r}, {self.job_id!r})"
+        return f"{type(self).__name__}({self._resource.family.path!r}, {self.job_id!r})"
 
     async def status(self) -> StatusT:
-        """Where the job stands, with what it has made so far.
+        """See `JobResource.retrieve`."""
+        return await self._resource.retrieve(self.job_id)
 
-        Raises:
-            PiStatusError: 404 when there is no such job, or it is another key's.
-        """
-        return await self.routes.retrieve(self.job_id)
+    async def snapshot(self) -> JobSnapshot:
+        """The job's state, and why it ended, without its items."""
+        return await take_snapshot(self._resource._calls, self._resource._path(self.job_id), _HINTS)
 
     async def cancel(self) -> str:
-        """Ends the job within seconds and keeps what it has made; what the service says to that."""
-        return await self.routes.cancel(self.job_id)
+        """See `JobResource.cancel`."""
+        return await self._resource.cancel(self.job_id)
 
     def data(self, start: int = 0) -> JobStream[ItemT]:
-        """What the job makes: replayed from item `start` on, then followed as it is made, until the job ends.
+        """The job's items: replayed from number `start` on, then followed as they are made, until the job ends.
 
         A connection that is cut or silent is replaced; no item is missed and none comes twice. Memory stays flat.
 
@@ -72,32 +160,35 @@ class Job(Generic[StatusT, ItemT]):
         Raises:
             PiConnectionError: when the service is away for longer than `RetryPolicy.total`.
             PiStatusError: 404 when there is no such job, or it is another key's.
-            PiResponseError: when a line is no such item; it is named by its number.
-            PiUsageError: when jobs of this family make no items, or `start` is no such number.
+            PiResponseError: when a line is no such item; the message gives its number.
+            PiUsageError: when jobs of this family have no items, or `start` is no such number.
         """
-        return JobStream(self.routes.items(self.job_id, start))
+        family = self._resource.family
+        if family.item is None:
+            raise PiUsageError(f"jobs of {family.path} have no data stream; read their messages() and their result()")
+        return self._resource._stream(self.job_id, "data", start, family.decode_item)
 
     def messages(self, start: int = 0) -> JobStream[str]:
-        """The job's message lines, from LAUNCHING to the state it ends in; the rest is as with `data`.
+        """The job's message lines, from LAUNCHING to its final state; otherwise like `data`.
 
         Lines that carry metrics are JSON objects.
         """
-        return JobStream(self.routes.messages(self.job_id, start))
+        return self._resource._stream(self.job_id, "messages", start, bytes.decode)
 
     async def result(self, timeout: float | None = None) -> StatusT:
-        """The status of the job when it is DONE, with all that it made.
+        """The status of the job once it is DONE, with all its items.
 
         Args:
             timeout: Seconds to wait at most; None for as long as it takes.
 
         Raises:
             PiJobFailed: when the job ended in ERROR or was cancelled, with its last messages.
-            TimeoutError: when it has not ended after `timeout`; it goes on.
+            TimeoutError: when it has not ended after `timeout`; it continues.
             PiError: when it could not be followed; see `data`.
         """
         try:
             async with asyncio.timeout(timeout) as limit:
-                status = await self._ended()
+                status = await self._final_status()
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -108,51 +199,27 @@ class Job(Generic[StatusT, ItemT]):
             raise _failure(self.job_id, status)
         return status
 
-    async def _ended(self) -> StatusT:
-        seen = await self.routes.peek(self.job_id)
-        if not seen.state.final:
-            async for _ in self.routes.messages(self.job_id, seen.lines("messages") or 0):
+    async def _final_status(self) -> StatusT:
+        snapshot = await self.snapshot()
+        if not snapshot.state.final:
+            async for _ in self.messages(snapshot.lines("messages") or 0).batches():
                 pass
-        patience = Patience(self.routes.retry)
-        while not (status := await self.routes.retrieve(self.job_id, patient=True)).state.final:
+        patience = Patience(self._resource.retry)
+        # Some services write the last message before the state.
+        while not (status := await self._resource._status(self.job_id, patient=True)).state.final:
             await patience.pace()
         return status
 
 
-class JobResource(Generic[RequestT, StatusT, ItemT]):
-    """A family of jobs; each has a `start_job` of its own beside these."""
-
-    def __init__(self, routes: JobRoutes[StatusT, ItemT]) -> None:
-        self.routes = routes
-
-    async def list(self, state: JobState | str | None = None) -> builtins.list[StatusT]:
-        """The caller's own jobs of this family; only those in `state`, when given.
-
-        Raises:
-            PiUsageError: when `state` is none of QUEUED, RUNNING, DONE, ERROR and CANCELLED.
-        """
-        return await self.routes.find(_checked_state(state))
-
-    async def retrieve(self, job_id: str) -> StatusT:
-        """Where a job stands, with what it has made so far.
-
-        Raises:
-            PiStatusError: 404 when there is no such job, or it is another key's.
-        """
-        return await self.routes.retrieve(job_id)
-
-    async def cancel(self, job_id: str) -> str:
-        """Ends a job within seconds and keeps what it has made; what the service says to that."""
-        return await self.routes.cancel(job_id)
-
-    def job(self, job_id: str) -> Job[StatusT, ItemT]:
-        """A handle on a job that was started anywhere; asks nothing of the service."""
-        return Job(self.routes, job_id)
-
-    async def _start(self, request: RequestT, idempotency_key: str | None) -> Job[StatusT, ItemT]:
-        body = json_body(request, only=request.model_fields_set)
-        status = await self.routes.start(body, _checked_key(idempotency_key))
-        return Job(self.routes, status.job_id)
+def _checked_request(model: type[RequestT], fields: Mapping[str, Any]) -> RequestT:
+    """The request with the fields that were given; the others are the service's to choose."""
+    unknown = [name for name in fields if name not in model.model_fields]
+    if unknown:
+        raise PiUsageError(f"{unknown[0]}: there is no such field; give some of {', '.join(model.model_fields)}")
+    try:
+        return model.model_validate({name: value for name, value in fields.items() if value is not None})
+    except ValidationError as error:
+        raise PiUsageError(render(describe(error))) from None
 
 
 def _checked_state(state: JobState | str | None) -> JobState | None:
@@ -163,7 +230,7 @@ def _checked_state(state: JobState | str | None) -> JobState | None:
 
 
 def _checked_key(key: str | None) -> str:
-    """`key`, or a new one: a retried start is then the same start, and never makes a second job."""
+    """`key`, or a new one: a retried start then carries the same key, and never makes a second job."""
     if key is None:
         return uuid.uuid4().hex
     fits = isinstance(key, str) and len(key.strip()) > 0 and len(key) <= MAX_IDEMPOTENCY_KEY
@@ -177,8 +244,8 @@ def _checked_key(key: str | None) -> str:
 def _failure(job_id: str, status: JobStatus) -> PiJobFailed:
     last = status.detailed_status[-_SHOWN_MESSAGES:]
     if status.state is JobState.CANCELLED:
-        message = f"job {job_id} was cancelled. What it had made is kept; start a new job for the rest."
+        message = f"job {job_id} was cancelled. What it made is kept; start a new job for the rest."
     else:
         reason = status.error or "; ".join(last) or "no reason given"
-        message = f"job {job_id} ended in ERROR: {reason}. What it had made is kept; mend the cause, start a new job."
+        message = f"job {job_id} ended in ERROR: {reason}. What it made is kept; fix the cause, start a new job."
     return PiJobFailed(message, job_id=job_id, state=status.state.value, messages=last)

@@ -12,14 +12,29 @@ import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pi_integrations.errors import PiUsageError
 
-__all__ = ["LoopThread", "loop_thread"]
+__all__ = ["LoopThread", "NotCopied", "abandon", "loop_thread"]
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+
+class NotCopied:
+    """An object with locks, threads or connections: a copy of whatever holds it holds the same one.
+
+    Frameworks copy their components, and locks cannot be copied.
+    """
+
+    def __copy__(self) -> Self:
+        """The object itself."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """The object itself."""
+        return self
 
 
 class LoopThread:
@@ -79,7 +94,7 @@ class LoopThread:
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    """Runs `loop` for good: whoever raised SystemExit in a task gets it back, and everybody else's calls go on."""
+    """Runs `loop` for good: a SystemExit raised in a task is that task's result, and the other calls continue."""
     while True:
         try:
             loop.run_forever()
@@ -89,8 +104,8 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 
 
 _shared = LoopThread()
-# Loops, pools and sessions that a fork copied into this process: dead here, and never to be finalised here, because
-# their sockets are the parent's too.
+# Loops, pools and sessions that a fork copied into this process; never finalised here, since their sockets are the
+# parent's too.
 _left_behind: list[Any] = []
 
 

@@ -1,10 +1,10 @@
-"""Scoring a stream of exchanges: bounded memory, order kept or as completed, identical exchanges asked once."""
+"""Scores of a stream of exchanges: in bounded memory, ordered or as completed, identical exchanges sent once."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pi_integrations.errors import PiError, PiUsageError
@@ -20,8 +20,8 @@ class Scored:
     """One row of `score_many`: its scores, or the error that kept it from having any.
 
     Attributes:
-        index: Position in the iterable given, from 0.
-        row: The item given, untouched.
+        index: Position of the row, from 0.
+        row: The row itself, untouched.
         result: The scores, or None.
         error: Why there are none, or None.
     """
@@ -49,9 +49,8 @@ async def score_stream(
     ordered: bool,
     on_progress: Callable[[Progress], None] | None,
 ) -> AsyncGenerator[Scored, None]:
-    """Yields a `Scored` per row, at most `window` rows read ahead of the one yielded."""
-    total = len(rows) if isinstance(rows, Sized) else None
-    run = _Run(score, window=window, ordered=ordered, total=total, on_progress=on_progress)
+    """A `Scored` per row, with at most `window` rows read ahead of the one yielded."""
+    run = _Run(score, asyncio.Semaphore(window), ordered, len(rows) if isinstance(rows, Sized) else None, on_progress)
     reader = asyncio.create_task(run.read(rows))
     try:
         while (scored := await run.next()) is not None:
@@ -62,77 +61,69 @@ async def score_stream(
         await run.stop()
 
 
+@dataclass(slots=True)
 class _Run:
-    """Reads rows, scores them, and gives them back: a reader fills the window, the caller empties it."""
+    """One `score_many`: a reader starts a task per row while there is room, the caller takes the results."""
 
-    def __init__(
-        self,
-        score: Score,
-        *,
-        window: int,
-        ordered: bool,
-        total: int | None,
-        on_progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self._score = score
-        self._ordered = ordered
-        self._total = total
-        self._on_progress = on_progress
-        self._room = asyncio.Semaphore(window)
-        self._started = 0
-        self._done = 0
-        self._failed = 0
-        self._read_all = False
-        self._source_error: BaseException | None = None
-        # In order of the rows, or of completion; None wakes the caller when all is read.
-        self._out: asyncio.Queue[asyncio.Task[Scored] | None] = asyncio.Queue()
-        self._in_flight: dict[tuple[str, str], asyncio.Task[ScoreResult]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+    score: Score
+    room: asyncio.Semaphore
+    ordered: bool
+    total: int | None
+    on_progress: Callable[[Progress], None] | None
+    started: int = 0
+    done: int = 0
+    failed: int = 0
+    read_all: bool = False
+    source_error: BaseException | None = None
+    # In order of the rows, or of completion; None wakes the caller when all is read.
+    out: asyncio.Queue[asyncio.Task[Scored] | None] = field(default_factory=asyncio.Queue)
+    in_flight: dict[tuple[str, str], asyncio.Task[ScoreResult]] = field(default_factory=dict)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def read(self, rows: Iterable[Any] | AsyncIterable[Any]) -> None:
         """Starts a task per row while there is room; what the source raises is kept for the end."""
         source = _aiter(rows)
         try:
-            while await self._room.acquire():
+            while await self.room.acquire():
                 self._start(await anext(source))
                 await asyncio.sleep(0)
         except StopAsyncIteration:
             pass
         except Exception as error:  # noqa: BLE001 - raised to the caller after the rows before it
-            self._source_error = error
+            self.source_error = error
         finally:
             await source.aclose()  # type: ignore[attr-defined]
-            self._read_all = True
-            self._out.put_nowait(None)
+            self.read_all = True
+            self.out.put_nowait(None)
 
     def _start(self, row: Any) -> None:
-        task = asyncio.create_task(self._one(self._started, row))
-        self._started += 1
-        self._tasks.add(task)
-        if self._ordered:
-            self._out.put_nowait(task)
+        task = asyncio.create_task(self._one(self.started, row))
+        self.started += 1
+        self.tasks.add(task)
+        if self.ordered:
+            self.out.put_nowait(task)
         else:
-            task.add_done_callback(self._out.put_nowait)
+            task.add_done_callback(self.out.put_nowait)
 
     async def next(self) -> Scored | None:
         """The next row; None after the last. Raises what the source raised, when all rows before it are given."""
-        while not (self._read_all and self._done == self._started):
-            task = await self._out.get()
+        while not (self.read_all and self.done == self.started):
+            task = await self.out.get()
             if task is not None:
                 return await self._given(task)
-        if self._source_error is not None:
-            raise self._source_error
+        if self.source_error is not None:
+            raise self.source_error
         return None
 
     async def _given(self, task: asyncio.Task[Scored]) -> Scored:
         await asyncio.wait([task])
-        self._tasks.discard(task)
-        self._room.release()
+        self.tasks.discard(task)
+        self.room.release()
         scored = task.result()
-        self._done += 1
-        self._failed += scored.error is not None
-        if self._on_progress:
-            self._on_progress(Progress(self._done, self._failed, self._total))
+        self.done += 1
+        self.failed += scored.error is not None
+        if self.on_progress:
+            self.on_progress(Progress(self.done, self.failed, self.total))
         return scored
 
     async def _one(self, index: int, row: Any) -> Scored:
@@ -143,29 +134,26 @@ class _Run:
             return Scored(index, row, error=error)
 
     async def _shared(self, exchange: tuple[str, str]) -> ScoreResult:
-        """Identical exchanges in flight at the same time are asked once."""
-        task = self._in_flight.get(exchange)
+        """The scores; identical exchanges in flight at the same time share one request."""
+        task = self.in_flight.get(exchange)
         if task is None:
-            task = asyncio.ensure_future(self._ask(exchange))
-            self._in_flight[exchange] = task
-            self._tasks.add(task)
+            task = asyncio.ensure_future(self.score(*exchange))
+            self.in_flight[exchange] = task
+            self.tasks.add(task)
             task.add_done_callback(lambda done: self._forget(exchange, done))
         return await asyncio.shield(task)
 
-    async def _ask(self, exchange: tuple[str, str]) -> ScoreResult:
-        return await self._score(*exchange)
-
     def _forget(self, exchange: tuple[str, str], task: asyncio.Task[ScoreResult]) -> None:
-        self._in_flight.pop(exchange, None)
-        self._tasks.discard(task)
+        self.in_flight.pop(exchange, None)
+        self.tasks.discard(task)
         if not task.cancelled():
             task.exception()
 
     async def stop(self) -> None:
-        for task in self._tasks:
+        for task in self.tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.tasks:
+            await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
 def _texts(index: int, row: Any) -> tuple[str, str]:

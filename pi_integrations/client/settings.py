@@ -1,4 +1,4 @@
-"""Where the client sends, with which key and limits: frozen values. `from_env` alone reads the environment."""
+"""The endpoint, key and limits of a client, as frozen values. `from_env` alone reads the environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from pydantic import SecretStr
 
-from pi_integrations.client.retry import RetryPolicy
+from pi_integrations.client.pacing import RetryPolicy
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models.wire import HOSTED_BASE_URL, UnscoredPolicy, checked_policy
 
@@ -20,7 +20,7 @@ __all__ = ["ClientSettings"]
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """Everything a client can be told.
+    """The settings of a client.
 
     Attributes:
         base_url: Root of a Pi API, such as `https://api.withpi.ai/v1` or `http://localhost:8000`.
@@ -28,8 +28,7 @@ class ClientSettings:
         timeout: Seconds for one attempt, from connecting to the last byte; of a job's stream, the longest silence.
         max_concurrency: Requests in flight at a time, over all threads and loops.
         retry: See `RetryPolicy`.
-        unscored: What to ask of the engine for questions without a usable answer: `error`, `partial`, or None for the
-            engine's own setting.
+        unscored: Policy for questions without a usable answer: `error`, `partial`, or None for the engine's own.
         proxy: URL of an HTTP proxy, with its credentials if it needs any; hidden like the key.
     """
 
@@ -60,7 +59,7 @@ class ClientSettings:
         `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are honoured.
 
         Raises:
-            PiUsageError: when nothing says where to send; it names the ways out.
+            PiUsageError: when no endpoint is configured; it names the ways out.
         """
         values = {**_read(environ), **{name: value for name, value in given.items() if value is not None}}
         if "base_url" not in values and "api_key" in values:

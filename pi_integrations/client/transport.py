@@ -1,8 +1,8 @@
-"""The one place a request is sent, and where every exception of the network becomes one of ours.
+"""The one place where a request is sent over the network, and its exceptions become a PiConnectionError.
 
-A `Channel` carries one request to whoever answers. `HttpChannel` is httpx over aiohttp's network layer; the in-process
-channel calls an ASGI app. The httpx transport is used directly, without `httpx.AsyncClient`: this API needs no cookies,
-redirects or auth flows, and they cost more CPU than all of ours.
+A `Channel` carries requests: `HttpChannel` by httpx over aiohttp's network layer, `InProcessChannel` to an ASGI app.
+The httpx transport is used without `httpx.AsyncClient`: this API needs no cookies, redirects or auth flows, and they
+cost more CPU than the rest of the client.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Rows of a synthetic-data job, as they come: `PiDataset`, and what they can be turned into."""
+"""Rows of a synthetic-data job, as they come: `PiDataset`, and its exports."""
 
-from pi_integrations.datasets.dataset import DatasetCounts, PiDataset
-from pi_integrations.datasets.row import Row
-from pi_integrations.datasets.source import JobSource
+from pi_integrations.datasets.dataset import PiDataset
+from pi_integrations.datasets.rows import DatasetCounts, DatasetRow, JobSource
 
-__all__ = ["DatasetCounts", "JobSource", "PiDataset", "Row"]
+__all__ = ["DatasetCounts", "DatasetRow", "JobSource", "PiDataset"]

@@ -4,45 +4,43 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI, Request
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from pi_integrations._version import __version__
-from pi_integrations.engine.families import JOB_PATHS, job_families
+from pi_integrations.engine.families import check_some_work, family_works
 from pi_integrations.engine.gate import Gate
 from pi_integrations.engine.judges.choose import choose_judge
 from pi_integrations.engine.judges.protocol import LoadedJudge
-from pi_integrations.engine.routes.answers import error_response
-from pi_integrations.engine.routes.health import health_routes
-from pi_integrations.engine.routes.no_jobs import no_job_routes
-from pi_integrations.engine.routes.openapi import describe_bodies
+from pi_integrations.engine.routes.answers import describe_bodies, error_response, health_routes, no_job_routes
 from pi_integrations.engine.routes.page import page_routes
 from pi_integrations.engine.routes.scoring import scoring_routes
 from pi_integrations.engine.scoring.code_questions import CodeRunner
 from pi_integrations.engine.scoring.custom_models import CustomModels
-from pi_integrations.engine.scoring.service import ScoreService
-from pi_integrations.engine.scoring.verdict_cache import VerdictCache
+from pi_integrations.engine.scoring.service import ScoreService, VerdictCache
 from pi_integrations.engine.settings import EngineSettings
 from pi_integrations.models import ScoreRequest
+from pi_integrations.models import families as registry
 
 if TYPE_CHECKING:
     from pi_integrations.engine.jobs.engine import JobEngine
+    from pi_integrations.engine.jobs.family import FamilyWork
 
 __all__ = ["create_app"]
 
 
-def create_app(settings: EngineSettings | None = None) -> FastAPI:
+def create_app(settings: EngineSettings | None = None, *, must_work: bool = False) -> FastAPI:
     """An app that answers the Pi API; its sandbox, its models and a judge it made are released when its lifespan ends.
 
     Args:
         settings: Default: `EngineSettings.from_env()`.
+        must_work: Refuse settings with which no family of jobs can be worked on in this process, as a worker must.
 
     Raises:
-        PiUsageError: when the settings name no judge.
+        PiUsageError: when the settings name no judge, or with `must_work` nothing could be worked on.
 
     Example:
         ```python
@@ -55,7 +53,10 @@ def create_app(settings: EngineSettings | None = None) -> FastAPI:
     custom = CustomModels(settings.custom_models)
     cache = VerdictCache(settings.verdict_cache_size)
     service = ScoreService(judge, code, custom, cache, judge_timeout=settings.judge_timeout)
-    jobs, job_router, job_models = _jobs(settings, service)
+    works = family_works(settings, service) if settings.jobs is not None else []
+    if must_work:
+        check_some_work(works)
+    jobs, job_router = _jobs(settings, works)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -80,8 +81,9 @@ def create_app(settings: EngineSettings | None = None) -> FastAPI:
         app.include_router(scoring_routes(service, settings.unscored), prefix=prefix, include_in_schema=not prefix)
         app.include_router(health_routes(judge), prefix=prefix, include_in_schema=not prefix)
         app.include_router(job_router, prefix=prefix, include_in_schema=not prefix)
-    app.include_router(page_routes())
-    describe_bodies(app, ScoreRequest, *job_models)
+    app.include_router(page_routes(registry.FAMILIES))
+    describe_bodies(app, [ScoreRequest, *(work.family.request for work in works)])
+    app.state.works = works
     # Called before the app's connections are waited for: streams would keep them open until their jobs end.
     app.state.end_streams = jobs.end_streams if jobs is not None else None
     app.add_middleware(Gate, settings=settings)
@@ -89,9 +91,9 @@ def create_app(settings: EngineSettings | None = None) -> FastAPI:
     return app
 
 
-def _jobs(settings: EngineSettings, service: ScoreService) -> tuple[JobEngine | None, APIRouter, list[type[BaseModel]]]:
+def _jobs(settings: EngineSettings, works: list[FamilyWork[Any]]) -> tuple[JobEngine | None, APIRouter]:
     if settings.jobs is None:
-        return None, no_job_routes(JOB_PATHS), []
+        return None, no_job_routes(family.path for family in registry.FAMILIES)
     try:
         from pi_integrations.engine.jobs.engine import JobEngine
         from pi_integrations.engine.routes.jobs import job_routes
@@ -101,9 +103,8 @@ def _jobs(settings: EngineSettings, service: ScoreService) -> tuple[JobEngine | 
         raise ImportError(
             f"jobs need {error.name}; run: pip install 'pi-integrations[engine]'", name=error.name
         ) from error
-    families = job_families(settings, service)
-    jobs = JobEngine(settings.jobs, families)
-    return jobs, job_routes(jobs, families), [family.family.request for family in families]
+    jobs = JobEngine(settings.jobs, works)
+    return jobs, job_routes(jobs, works)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""What stands before every route: who may call, how much may be sent, and what is answered while stopping.
+"""The checks before every route: who may call, how large a body may be, and how many requests may be in flight.
 
 One ASGI middleware. Without keys only this machine may call, and not through a web page: the peer and the Host must be
 loopback, an Origin must be loopback too, and bodies must be `application/json`, which no page can send unasked.

@@ -13,13 +13,13 @@ PREFIX = "object:"
 
 
 def named_object(name: str, what: str) -> Any:
-    """What `name`, such as `object:my_models:judge`, stands for; a class or a function is left uncalled.
+    """The object that `name`, such as `object:my_models:judge`, refers to; a class or function is not called.
 
     Args:
-        what: Whose setting it is, for the error: `judge`, `generator`.
+        what: The setting's name, for the error: `judge`, `generator`.
 
     Raises:
-        PiUsageError: when there is no such thing.
+        PiUsageError: when there is no such object.
     """
     module, _, attribute = name.removeprefix(PREFIX).partition(":")
     if not module or not attribute.isidentifier():

@@ -1,4 +1,4 @@
-"""What an operator may decide about an engine: frozen values. `from_env` alone reads the environment."""
+"""The operator's settings for an engine, as frozen values. `from_env` alone reads the environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["EngineSettings", "is_loopback"]
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """How an engine listens, who judges, and what it refuses.
+    """Where an engine listens, which judge and generator it has, and its limits.
 
     Attributes:
         host: Address `serve` binds; beyond loopback only with `api_keys`.
@@ -35,7 +35,7 @@ class EngineSettings:
         judge_timeout: Seconds the judge has for one exchange.
         verdict_cache_size: Verdicts kept in memory; 0 keeps none.
         max_request_bytes: Largest request body; a larger one is answered 413.
-        max_in_flight: Requests worked on at a time; more are answered 429.
+        max_in_flight: Requests in flight at a time; more are answered 429.
         jobs: Where jobs are kept; None runs no jobs. One engine a process may run them.
         generator: Makes synthetic data: `chat:PROVIDER:MODEL`, `object:MODULE:NAME` of a LangChain chat model, or a
             LangChain chat model itself; None makes none.

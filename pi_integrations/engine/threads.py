@@ -10,7 +10,7 @@ __all__ = ["run_last", "shut_down"]
 
 
 def run_last(executor: ThreadPoolExecutor, work: Callable[[], object]) -> None:
-    """Runs `work` on `executor`; on the spot when the interpreter is exiting and executors take nothing any more."""
+    """Runs `work` on `executor`; in the calling thread when the interpreter is exiting and executors refuse work."""
     try:
         executor.submit(work)
     except RuntimeError:

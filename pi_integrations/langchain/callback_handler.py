@@ -13,9 +13,8 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langsmith.run_helpers import get_current_run_tree
 
 from pi_integrations.background import BackgroundScorer, Tally, WarnOnce
-from pi_integrations.background.once import kind_of
-from pi_integrations.background.trouble import TROUBLE, is_ctrl_c
-from pi_integrations.client.shared import Shared
+from pi_integrations.background.absorbed_errors import ABSORBED_ERRORS, is_ctrl_c, kind_of
+from pi_integrations.client.loop_thread import NotCopied
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.abandoned_runs import FALLBACKS, when_abandoned
 from pi_integrations.langchain.captured import Captured
@@ -33,7 +32,7 @@ __all__ = ["PiScoreCallbackHandler"]
 logger = logging.getLogger("pi_integrations.langchain")
 
 
-class PiScoreCallbackHandler(Shared, BaseCallbackHandler):
+class PiScoreCallbackHandler(NotCopied, BaseCallbackHandler):
     """Submits the answer of every finished run to a `BackgroundScorer`, without slowing the run.
 
     One score per answer that a user sees. By default that is the outcome of a root run: a chain, an agent, a graph or a
@@ -202,7 +201,7 @@ class PiScoreCallbackHandler(Shared, BaseCallbackHandler):
         """Called by LangGraph: a graph stops to ask, and its run ends next."""
         try:
             run = None if event.run_id is None else self._runs.around(event.run_id)
-        except TROUBLE as error:
+        except ABSORBED_ERRORS as error:
             self._went_wrong(None, error)
             return
         if run is not None:
@@ -233,7 +232,7 @@ class PiScoreCallbackHandler(Shared, BaseCallbackHandler):
                 self._warn("open", "Too many runs are open, and the oldest was given up: raise max_open_runs.")
             if kind == "llm" or FALLBACKS in sys.modules:
                 when_abandoned(partial(self.on_chain_error, None, run_id=run_id))
-        except TROUBLE as error:
+        except ABSORBED_ERRORS as error:
             self._went_wrong(run_id, error)
 
     def _went_wrong(self, run_id: UUID | None, error: BaseException) -> None:
@@ -252,11 +251,11 @@ class PiScoreCallbackHandler(Shared, BaseCallbackHandler):
                     return
                 run.inputs = Captured(details["inputs"])
             run.documents = _texts(run.documents)
-            self._conversations.meet(run)
+            self._conversations.attach(run)
             kept = self._kept(run, model_output(outputs) if is_model else outputs)
         except BaseException as error:
             self._unread(run, error)
-            if not isinstance(error, TROUBLE):
+            if not isinstance(error, ABSORBED_ERRORS):
                 raise
         else:
             self._scorer.defer(self._finish, run, kept)
@@ -280,8 +279,8 @@ class PiScoreCallbackHandler(Shared, BaseCallbackHandler):
     def _give_up(self, run: OpenRun) -> None:
         try:
             run.documents = _texts(run.documents)
-            self._conversations.meet(run, failed=True)
-        except TROUBLE as error:
+            self._conversations.attach(run, failed=True)
+        except ABSORBED_ERRORS as error:
             self._unread(run, error)
         else:
             self._scorer.defer(self._tally.add, "incomplete")

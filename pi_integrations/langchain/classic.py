@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from pi_integrations.client import AsyncPiClient, PiClient
-from pi_integrations.client.resources import SpecLike
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.exchange import EXTRAS, Exchange, ExchangeReader
 from pi_integrations.langchain.scoring import Scoring
-from pi_integrations.models import AggregationMethod, QuestionScore, ScoreResult
+from pi_integrations.models import AggregationMethod, QuestionScore, ScoreResult, SpecLike
 from pi_integrations.models.wire import UnscoredPolicy
 
 __all__ = ["ClassicEvaluator", "pair_result", "read_prediction", "string_result"]

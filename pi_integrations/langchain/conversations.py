@@ -6,11 +6,11 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-from pi_integrations.background.forks import reset_after_fork
+from pi_integrations.background.process import reset_after_fork
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.open_runs import OpenRun
-from pi_integrations.langchain.questions import Questions, thread_of
 from pi_integrations.langchain.reading import Reading
+from pi_integrations.langchain.resumed import PendingInputs, thread_of
 from pi_integrations.langchain.run_answers import is_resumed
 
 __all__ = ["Conversations"]
@@ -26,12 +26,12 @@ class Conversations:
 
     Args:
         limit: Answers to remember; one more, and the oldest is forgotten.
-        open_limit: Questions to remember.
+        open_limit: Inputs of interrupted graphs to remember.
     """
 
     def __init__(self, limit: int = 10_000, open_limit: int = 1_000) -> None:
         self._limit = limit
-        self._questions = Questions(open_limit)
+        self._pending = PendingInputs(open_limit)
         self.start_over()
         reset_after_fork(self)
 
@@ -42,12 +42,12 @@ class Conversations:
         self._answered: OrderedDict[str, int] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._answered) + len(self._questions)
+        return len(self._answered) + len(self._pending)
 
-    def meet(self, run: OpenRun, *, failed: bool = False) -> None:
-        """Says in `run`, when it ends, what it was asked; to be called in the order in which runs end."""
+    def attach(self, run: OpenRun, *, failed: bool = False) -> None:
+        """Attaches to `run`, when it ends, the inputs it answers; to be called in the order in which runs end."""
         if "thread_id" in run.metadata:  # as every graph that can be interrupted has
-            self._questions.meet(run, is_open=failed or run.is_interrupted)
+            self._pending.attach(run, is_open=failed or run.is_interrupted)
 
     def new_answer(self, run: OpenRun, reading: Reading) -> dict[str, Any] | None:
         """What was read from a run that ended; None also when that was an answer before.
@@ -63,14 +63,14 @@ class Conversations:
         return self._interrupted(thread, run, reading) if run.is_interrupted else self._ended(thread, run, reading)
 
     def _ended(self, thread: str, run: OpenRun, reading: Reading) -> dict[str, Any] | None:
-        question, went_on = run.question, is_resumed(run.inputs.read())
+        pending, went_on = run.pending, is_resumed(run.inputs.read())
         if reading.exchange is None and reading.error is None and not went_on:
-            self._questions.keep(thread, question)  # a version of LangGraph that tells of no interrupts
+            self._pending.keep(thread, pending)  # a version of LangGraph that tells of no interrupts
             return None
         exchange = _exchange(reading)
         if exchange is None:
             return None
-        is_new = not went_on or (question is not None and question.answered is None)
+        is_new = not went_on or (pending is not None and pending.answered is None)
         _answer(run, reading)
         is_other = self._is_other(thread, reading)
         return exchange if is_new or (is_other and run.has_steps) else None
@@ -95,8 +95,8 @@ class Conversations:
 
 
 def _answer(run: OpenRun, reading: Reading) -> None:
-    if run.question is not None:
-        run.question.answered = reading.held, len(run.documents)
+    if run.pending is not None:
+        run.pending.answered = reading.held, len(run.documents)
 
 
 def _exchange(reading: Reading) -> dict[str, Any] | None:

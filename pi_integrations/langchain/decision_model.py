@@ -6,9 +6,8 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError
 
-from pi_integrations.client import AsyncPiClient
+from pi_integrations.client import AnyClient
 from pi_integrations.client.loop_thread import loop_thread
-from pi_integrations.client.rubric import as_async
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.decision_state import read_state
 from pi_integrations.langchain.exchange import Exchange
@@ -82,10 +81,10 @@ class PiDecisionModel(BaseDecisionModel):  # type: ignore[misc, unused-ignore]
     """What the model is called in responses and traces."""
     client: Any = Field(default=None, exclude=True, repr=False)
     """A `PiClient`, an `AsyncPiClient`, or None for one from the environment."""
-    _client: AsyncPiClient | None = PrivateAttr(default=None)
+    _client: AnyClient = PrivateAttr()
 
     def __init__(self, *, client: Any = None, model: str = "pi", name: str | None = None) -> None:
-        checked = as_async(client)
+        checked = AnyClient(client)
         super().__init__(**{"client": client, "model": model, "name": name})
         self._client = checked
 
@@ -102,9 +101,7 @@ class PiDecisionModel(BaseDecisionModel):  # type: ignore[misc, unused-ignore]
         return self._response(await self._score(exchange, spec))
 
     async def _score(self, exchange: Exchange, spec: list[dict[str, Any]]) -> ScoreResult:
-        if self._client is None:
-            self._client = AsyncPiClient()
-        return await self._client.scoring_system.score(
+        return await self._client.asynchronous.scoring_system.score(
             llm_input=exchange.llm_input, llm_output=exchange.llm_output, scoring_spec=spec, unscored="error"
         )
 

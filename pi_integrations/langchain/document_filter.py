@@ -14,13 +14,12 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from typing_extensions import TypedDict  # pydantic cannot make a schema of typing's before Python 3.12
 
 from pi_integrations.background import WarnOnce
-from pi_integrations.background.once import kind_of
+from pi_integrations.background.absorbed_errors import kind_of
 from pi_integrations.client.loop_thread import loop_thread
-from pi_integrations.client.resources import SpecLike
 from pi_integrations.errors import PiError, PiUsageError
 from pi_integrations.langchain.exchange import Exchange
 from pi_integrations.langchain.scoring import Scoring
-from pi_integrations.models import AggregationMethod, DimensionSpec, Question
+from pi_integrations.models import AggregationMethod, DimensionSpec, Question, SpecLike
 from pi_integrations.models.wire import UnscoredPolicy
 
 __all__ = ["FilterInput", "PiDocumentFilter"]

@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from pi_integrations.client import AsyncPiClient, PiClient
-from pi_integrations.client.resources import SpecLike
 from pi_integrations.langchain.evaluation import Evaluation
 from pi_integrations.langchain.exchange import ExchangeReader
 from pi_integrations.langchain.feedback import Feedback
 from pi_integrations.langchain.scoring import Scoring
 from pi_integrations.langchain.texts import Key
-from pi_integrations.models import AggregationMethod
+from pi_integrations.models import AggregationMethod, SpecLike
 from pi_integrations.models.wire import UnscoredPolicy
 
 __all__ = ["AsyncEvaluator", "Evaluator", "create_async_pi_evaluator", "create_pi_evaluator"]

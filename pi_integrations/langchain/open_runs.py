@@ -16,7 +16,7 @@ from uuid import UUID
 
 from langchain_core.runnables.config import RunnableConfig, var_child_runnable_config
 
-from pi_integrations.background.forks import reset_after_fork
+from pi_integrations.background.process import reset_after_fork
 
 __all__ = ["OpenRun", "OpenRuns"]
 
@@ -35,7 +35,7 @@ class OpenRun:
         metadata: Its metadata.
         trace_id: The trace it belongs to, where it is known.
         documents: What retrievers inside it found so far, and before it for the same question.
-        question: What its graph was asked, where it has a thread.
+        pending: The `PendingInput` it answers, if its graph has a thread.
         reading: What was read of it already.
         response: What the last model inside it gave.
         retrieving: The retrievers inside it that have not ended, and what runs inside those; whether each is a
@@ -53,7 +53,7 @@ class OpenRun:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     trace_id: UUID | None = None
     documents: list[Any] = field(default_factory=list)
-    question: Any = None
+    pending: Any = None
     reading: Any = None
     response: Any = None
     retrieving: dict[Any, bool] = field(default_factory=dict)
@@ -212,7 +212,7 @@ class OpenRuns:
 
     def let_go(self, run: OpenRun) -> None:
         """`run` was dealt with: a tool whose run was cancelled never says that it ended, and still refers to it."""
-        run.inputs = run.response = run.question = run.reading = None
+        run.inputs = run.response = run.pending = run.reading = None
         run.documents, run.retrieving = [], {}
         if len(self._ended) > _REMEMBERED + _REMEMBERED // 2:
             self._tidy()

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pi_integrations.background.trouble import TROUBLE
+from pi_integrations.background.absorbed_errors import ABSORBED_ERRORS
 from pi_integrations.langchain.exchange import ExchangeReader
 from pi_integrations.langchain.open_runs import OpenRun
-from pi_integrations.langchain.questions import asked_of, texts_held
+from pi_integrations.langchain.resumed import asked_of, texts_held
 from pi_integrations.langchain.run_answers import last_message, model_output, read_answer, written_message
 
 __all__ = ["Reading", "read_run"]
@@ -43,11 +43,11 @@ def read_run(reader: ExchangeReader, run: OpenRun, outputs: Any) -> Reading:
             return Reading()
         return Reading(
             exchange,
-            held={} if run.question is None else texts_held(run.question, outputs),
+            held={} if run.pending is None else texts_held(run.pending, outputs),
             message_id=getattr(last_message(outputs), "id", None),
             response_id=_response_id(run, outputs),
         )
-    except TROUBLE as error:
+    except ABSORBED_ERRORS as error:
         return Reading(error=error)
 
 

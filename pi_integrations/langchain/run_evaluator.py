@@ -10,14 +10,13 @@ from langsmith.evaluation.evaluator import EvaluationResult, EvaluationResults, 
 from langsmith.schemas import Example, Run
 
 from pi_integrations.client import AsyncPiClient, PiClient
-from pi_integrations.client.resources import SpecLike
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.evaluation import Evaluation
 from pi_integrations.langchain.exchange import ExchangeReader
 from pi_integrations.langchain.feedback import Feedback
 from pi_integrations.langchain.scoring import Scoring
 from pi_integrations.langchain.texts import Key
-from pi_integrations.models import AggregationMethod
+from pi_integrations.models import AggregationMethod, SpecLike
 from pi_integrations.models.wire import UnscoredPolicy
 
 __all__ = ["PiRunEvaluator"]

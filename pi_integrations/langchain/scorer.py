@@ -9,11 +9,10 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import ConfigDict, Field, PrivateAttr
 from typing_extensions import TypedDict  # pydantic cannot make a schema of typing's before Python 3.12
 
-from pi_integrations.client.resources import SpecLike
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.exchange import EXTRAS, Exchange, ExchangeReader
 from pi_integrations.langchain.scoring import Scoring
-from pi_integrations.models import AggregationMethod, DimensionSpec, Question, ScoreResult
+from pi_integrations.models import AggregationMethod, DimensionSpec, Question, ScoreResult, SpecLike
 from pi_integrations.models.wire import UnscoredPolicy
 
 __all__ = ["PiScorer", "ScorerInput"]

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from typing import Any
 
-from pi_integrations.client import AsyncPiClient, PiClient
+from pi_integrations.client import AnyClient, AsyncPiClient, PiClient, SpecScorer
 from pi_integrations.client.loop_thread import loop_thread
-from pi_integrations.client.resources import SpecLike
-from pi_integrations.client.rubric import as_async, request_template
 from pi_integrations.langchain.exchange import Exchange
-from pi_integrations.models import AggregationMethod, DimensionSpec, ScoreResult
-from pi_integrations.models.wire import UnscoredPolicy, checked_policy
+from pi_integrations.models import AggregationMethod, ScoreResult, SpecLike, outline
+from pi_integrations.models.wire import UnscoredPolicy
 
 __all__ = ["Scoring"]
-
-_making_a_client = threading.Lock()
 
 
 class Scoring:
@@ -40,11 +34,13 @@ class Scoring:
         aggregation_method: AggregationMethod | str | None = None,
         unscored: UnscoredPolicy | None = None,
     ) -> None:
-        template = request_template(scoring_spec, aggregation_method)
-        self.spec = template.scoring_spec
-        self.aggregation_method = template.aggregation_method
-        self.unscored = checked_policy(unscored)
-        self._client = as_async(client)
+        self._client = AnyClient(client)
+        self._scorer = SpecScorer(
+            scoring_spec, self._client.scoring, aggregation_method=aggregation_method, unscored=unscored
+        )
+        self.spec = self._scorer.scoring_spec
+        self.aggregation_method = self._scorer.aggregation_method
+        self.unscored = self._scorer.unscored
 
     @property
     def client(self) -> AsyncPiClient:
@@ -53,26 +49,17 @@ class Scoring:
         Raises:
             PiUsageError: when none was given and no endpoint is configured.
         """
-        if self._client is None:
-            with _making_a_client:
-                if self._client is None:
-                    self._client = AsyncPiClient()
-        return self._client
+        return self._client.asynchronous
 
     @property
     def weights(self) -> dict[str, float]:
         """Weight of each question by its key, which is `dimension / sub-dimension` for a dimension spec."""
-        if not isinstance(self.spec, DimensionSpec):
-            return {question.key: question.weight for question in self.spec}
-        return {
-            f"{group.label} / {leaf.label}": leaf.weight
-            for group in self.spec.dimensions
-            for leaf in group.sub_dimensions
-        }
+        return {question.key: question.weight for question in outline(self.spec)}
 
     async def ascore(self, exchange: Exchange) -> ScoreResult:
         """The scores of `exchange`; raises what `scoring_system.score` raises."""
-        return await self.client.scoring_system.score(**self._request(exchange))
+        request = self._scorer.request(exchange.llm_input, exchange.llm_output, kwargs=exchange.kwargs)
+        return await self._scorer.score(request)
 
     def score(self, exchange: Exchange) -> ScoreResult:
         """`ascore`, waited for."""
@@ -90,13 +77,3 @@ class Scoring:
     def score_all(self, *exchanges: Exchange) -> list[ScoreResult]:
         """`ascore_all`, waited for."""
         return loop_thread().run(self.ascore_all(*exchanges))
-
-    def _request(self, exchange: Exchange) -> dict[str, Any]:
-        return {
-            "llm_input": exchange.llm_input,
-            "llm_output": exchange.llm_output,
-            "scoring_spec": self.spec,
-            "aggregation_method": self.aggregation_method,
-            "kwargs": exchange.kwargs,
-            "unscored": self.unscored,
-        }

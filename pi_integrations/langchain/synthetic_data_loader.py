@@ -9,10 +9,10 @@ from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
 
 from pi_integrations.client import AsyncPiClient, Job, PiClient, SyncJob
-from pi_integrations.client.resources import SpecLike
-from pi_integrations.datasets import PiDataset, Row
-from pi_integrations.datasets.source import Kind
+from pi_integrations.datasets import DatasetRow, PiDataset
+from pi_integrations.datasets.rows import Kind
 from pi_integrations.errors import PiUsageError
+from pi_integrations.models import SpecLike
 
 __all__ = ["PiSyntheticDataLoader"]
 
@@ -60,7 +60,7 @@ class PiSyntheticDataLoader(BaseLoader):
         kind: Kind = "pairs",
         client: AsyncPiClient | PiClient | None = None,
         content_key: str = "llm_input",
-        format_content: Callable[[Row], str] | None = None,
+        format_content: Callable[[DatasetRow], str] | None = None,
         scoring_spec: SpecLike | None = None,
         min_score: float | None = None,
         allow_partial: bool = False,
@@ -94,7 +94,7 @@ class PiSyntheticDataLoader(BaseLoader):
         finally:
             await rows.aclose()
 
-    def _document(self, row: Row) -> Document:
+    def _document(self, row: DatasetRow) -> Document:
         content = self._format_content(row) if self._format_content else getattr(row, self._content_key)
         if content is None:
             raise PiUsageError("content_key is llm_output, but a job of inputs makes none; leave it at llm_input")

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from pi_integrations.background import BackgroundScorer, Tally, WarnOnce
-from pi_integrations.background.once import kind_of
+from pi_integrations.background.absorbed_errors import kind_of
 from pi_integrations.errors import PiUsageError
 from pi_integrations.llama_index.answer_streams import AnswerReading, tee_answer
 from pi_integrations.llama_index.nesting import OpenAnswer

@@ -8,7 +8,7 @@ from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
 
 from pi_integrations.background import BackgroundScorer
-from pi_integrations.client.shared import Shared
+from pi_integrations.client.loop_thread import NotCopied
 from pi_integrations.llama_index.answers import AnswerCounts
 from pi_integrations.llama_index.listener import AnswerListener
 from pi_integrations.llama_index.nesting import OpenAnswer
@@ -17,7 +17,7 @@ from pi_integrations.llama_index.turns import text_of
 __all__ = ["PiCallbackHandler"]
 
 
-class PiCallbackHandler(Shared, BaseCallbackHandler):
+class PiCallbackHandler(NotCopied, BaseCallbackHandler):
     """Submits the answer of every finished query to a `BackgroundScorer`, where a `CallbackManager` is in use.
 
     It does what `PiInstrumentationHandler` does, as far as callbacks tell, and they tell of query engines alone: chat

@@ -9,14 +9,12 @@ from llama_index.core.base.response.schema import RESPONSE_TYPE
 from llama_index.core.evaluation import BaseEvaluator
 from llama_index.core.prompts.mixin import PromptDictType
 
-from pi_integrations.client import AsyncPiClient, PiClient
+from pi_integrations.client import AnyClient, AsyncPiClient, PiClient, SpecScorer
 from pi_integrations.client.loop_thread import loop_thread
-from pi_integrations.client.resources import SpecLike
-from pi_integrations.client.rubric import Rubric
 from pi_integrations.errors import PiError, PiUsageError
 from pi_integrations.llama_index.evaluation import PiEvaluationResult, evaluation_of
 from pi_integrations.llama_index.responses import aread_text, contexts_of, read_text
-from pi_integrations.models import AggregationMethod, ScoreResult
+from pi_integrations.models import AggregationMethod, ScoreResult, SpecLike
 from pi_integrations.models.wire import UnscoredPolicy
 
 __all__ = ["PiEvaluator"]
@@ -66,7 +64,8 @@ class PiEvaluator(BaseEvaluator):
     ) -> None:
         if not 0 <= threshold <= 1:
             raise PiUsageError(f"threshold is {threshold}; totals lie in [0, 1]")
-        self._rubric = Rubric(scoring_spec, client=client, aggregation_method=aggregation_method, unscored=unscored)
+        scoring = AnyClient(client).asynchronous.scoring_system
+        self._scorer = SpecScorer(scoring_spec, scoring, aggregation_method=aggregation_method, unscored=unscored)
         self._threshold = threshold
         self._raise_on_error = raise_on_error
 
@@ -138,10 +137,10 @@ class PiEvaluator(BaseEvaluator):
     async def _score(
         self, query: str | None, response: str | None, contexts: Sequence[str] | None, reference: str | None
     ) -> ScoreResult:
-        request = self._rubric.request(
+        request = self._scorer.request(
             _text("query", query), _text("response", response), contexts=contexts or (), reference=reference
         )
-        return await self._rubric.score(request)
+        return await self._scorer.score(request)
 
     def _invalid(self, error: PiError, **exchange: Any) -> PiEvaluationResult:
         if self._raise_on_error:

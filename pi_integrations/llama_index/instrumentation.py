@@ -14,7 +14,7 @@ from llama_index_instrumentation.span_handlers import BaseSpanHandler
 from pydantic import PrivateAttr
 
 from pi_integrations.background import BackgroundScorer
-from pi_integrations.client.shared import Shared
+from pi_integrations.client.loop_thread import NotCopied
 from pi_integrations.llama_index.answers import AnswerCounts
 from pi_integrations.llama_index.listener import AnswerListener
 from pi_integrations.llama_index.nesting import lacks_history
@@ -23,7 +23,7 @@ from pi_integrations.llama_index.questions import begun, role_of
 __all__ = ["PiInstrumentationHandler"]
 
 
-class PiInstrumentationHandler(Shared, BaseSpanHandler[BaseSpan]):
+class PiInstrumentationHandler(NotCopied, BaseSpanHandler[BaseSpan]):
     """Submits every answer that a user is given to a `BackgroundScorer`, without slowing the application.
 
     Answers are those of query engines, of chat engines, and of agents and workflows that end in one. One score per

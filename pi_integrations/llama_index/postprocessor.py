@@ -11,14 +11,12 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from pydantic import PrivateAttr
 
 from pi_integrations.background import WarnOnce
-from pi_integrations.background.once import kind_of
-from pi_integrations.client import AsyncPiClient, PiClient
+from pi_integrations.background.absorbed_errors import kind_of
+from pi_integrations.client import AnyClient, AsyncPiClient, PiClient, SpecScorer
 from pi_integrations.client.loop_thread import loop_thread
-from pi_integrations.client.resources import SpecLike
-from pi_integrations.client.rubric import Rubric
 from pi_integrations.errors import PiError, PiUsageError
 from pi_integrations.llama_index.node_scores import ScoredNode
-from pi_integrations.models import AggregationMethod
+from pi_integrations.models import AggregationMethod, SpecLike
 from pi_integrations.models.wire import UnscoredPolicy
 
 __all__ = ["PiNodePostprocessor"]
@@ -68,7 +66,7 @@ class PiNodePostprocessor(BaseNodePostprocessor):
     top_n: int | None
     unscored_nodes: Literal["keep", "drop"]
     max_concurrency: int
-    _rubric: Rubric = PrivateAttr()
+    _scorer: SpecScorer = PrivateAttr()
     _warn: WarnOnce = PrivateAttr()
 
     def __init__(
@@ -88,7 +86,8 @@ class PiNodePostprocessor(BaseNodePostprocessor):
         fields["max_concurrency"] = max_concurrency
         super().__init__(**fields)
         spec = [{"question": scoring_spec}] if isinstance(scoring_spec, str) else scoring_spec
-        self._rubric = Rubric(spec, client=client, aggregation_method=aggregation_method, unscored=unscored)
+        scoring = AnyClient(client).asynchronous.scoring_system
+        self._scorer = SpecScorer(spec, scoring, aggregation_method=aggregation_method, unscored=unscored)
         self._warn = WarnOnce(logger)
 
     @classmethod
@@ -126,7 +125,7 @@ class PiNodePostprocessor(BaseNodePostprocessor):
             return ScoredNode(node, reason="the node has no text")
         try:
             async with slots:
-                return ScoredNode(node, await self._rubric.score(self._rubric.request(query, text)))
+                return ScoredNode(node, await self._scorer.score(self._scorer.request(query, text)))
         except PiError as error:
             self._warn(kind_of(error), f"A node was not scored: {error}", error)
             return ScoredNode(node, reason=str(error))

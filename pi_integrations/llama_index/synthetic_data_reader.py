@@ -9,10 +9,10 @@ from llama_index.core.readers.base import BaseReader
 from llama_index.core.schema import Document
 
 from pi_integrations.client import AsyncPiClient, Job, PiClient, SyncJob
-from pi_integrations.client.resources import SpecLike
-from pi_integrations.datasets import PiDataset, Row
-from pi_integrations.datasets.source import Kind
+from pi_integrations.datasets import DatasetRow, PiDataset
+from pi_integrations.datasets.rows import Kind
 from pi_integrations.errors import PiUsageError
+from pi_integrations.models import SpecLike
 
 __all__ = ["PiSyntheticDataReader"]
 
@@ -64,7 +64,7 @@ class PiSyntheticDataReader(BaseReader):
         kind: Kind = "pairs",
         client: AsyncPiClient | PiClient | None = None,
         content_key: str = "llm_input",
-        format_content: Callable[[Row], str] | None = None,
+        format_content: Callable[[DatasetRow], str] | None = None,
         scoring_spec: SpecLike | None = None,
         min_score: float | None = None,
         allow_partial: bool = False,
@@ -106,7 +106,7 @@ class PiSyntheticDataReader(BaseReader):
         """All documents, once the job has ended."""
         return [document async for document in self.astream_data()]
 
-    def _document(self, row: Row) -> Document:
+    def _document(self, row: DatasetRow) -> Document:
         text = self._format_content(row) if self._format_content else getattr(row, self._content_key)
         if text is None:
             raise PiUsageError("content_key is llm_output, but a job of inputs makes none; leave it at llm_input")

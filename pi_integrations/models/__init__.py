@@ -9,25 +9,29 @@ from pi_integrations.models.data import (
     SyntheticDataStatus,
     SyntheticInputsStatus,
 )
-from pi_integrations.models.exchanges import compose_llm_input
 from pi_integrations.models.jobs import JobState, JobStatus
 from pi_integrations.models.problems import Problem, describe, render
-from pi_integrations.models.requests import AggregationMethod, ScoreRequest
-from pi_integrations.models.scores import (
+from pi_integrations.models.scoring import (
+    AggregationMethod,
     DimensionScore,
     Provenance,
     QuestionProvenance,
     QuestionScore,
+    ScoreRequest,
     ScoreResult,
     Usage,
+    compose_llm_input,
 )
 from pi_integrations.models.specs import (
     Dimension,
     DimensionSpec,
+    OutlinedQuestion,
     Question,
     ScoringSpec,
     ScoringType,
+    SpecLike,
     SubDimension,
+    outline,
     parse_spec,
 )
 
@@ -43,6 +47,7 @@ __all__ = [
     "InputResponsePair",
     "JobState",
     "JobStatus",
+    "OutlinedQuestion",
     "Problem",
     "Provenance",
     "Question",
@@ -52,12 +57,14 @@ __all__ = [
     "ScoreResult",
     "ScoringSpec",
     "ScoringType",
+    "SpecLike",
     "SubDimension",
     "SyntheticDataStatus",
     "SyntheticInputsStatus",
     "Usage",
     "compose_llm_input",
     "describe",
+    "outline",
     "parse_spec",
     "render",
 ]

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pi_integrations.models.jobs import JobStatus
-from pi_integrations.models.scores import ScoreResult
+from pi_integrations.models.scoring import ScoreResult
 from pi_integrations.models.specs import ScoringSpec
 from pi_integrations.models.wire import MAX_GENERATED_ITEMS
 
@@ -34,13 +34,13 @@ __all__ = [
 
 
 def _number(value: Any) -> Any:
-    """Refuses what is no number in JSON, though it could be taken for one."""
+    """Refuses strings and booleans, which pydantic would convert."""
     if isinstance(value, bool | str):
         raise ValueError(f"A number is needed (got {value!r:.40})")
     return value
 
 
-def _said(text: str) -> str:
+def _not_blank(text: str) -> str:
     if not text.strip():
         raise PydanticCustomError("blank_text", "A text is needed; give one, or leave the seed out")
     return text
@@ -48,7 +48,7 @@ def _said(text: str) -> str:
 
 _Int = Annotated[int, BeforeValidator(_number)]
 _Float = Annotated[float, BeforeValidator(_number)]
-_Text = Annotated[str, Field(min_length=1), AfterValidator(_said)]
+_Text = Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
 
 
 class ExplorationMode(StrEnum):
@@ -75,7 +75,7 @@ class InputResponsePair(BaseModel):
 
 def _with_input(seed: InputResponsePair) -> InputResponsePair:
     try:
-        _said(seed.llm_input)
+        _not_blank(seed.llm_input)
     except PydanticCustomError as error:
         fault = InitErrorDetails(type=error, loc=("llm_input",), input=seed.llm_input)
         raise ValidationError.from_exception_data("seed", [fault]) from None
@@ -86,7 +86,7 @@ _Seed = Annotated[InputResponsePair, AfterValidator(_with_input)]
 
 
 class _GenerateRequest(BaseModel):
-    """What both kinds of generation share."""
+    """The fields that both kinds of generation share."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -97,7 +97,7 @@ class _GenerateRequest(BaseModel):
     max_cost_usd: _Float | None = Field(default=None, gt=0)
     """Stops the job cleanly before its model calls cost more, in US dollars; needs an engine that knows prices."""
     webhook_url: HttpUrl | None = None
-    """Told when the job ends; only hosts that the engine's operator allowed."""
+    """Notified when the job ends; only hosts that the engine's operator allowed."""
 
 
 class GeneratePairsRequest(_GenerateRequest):
@@ -113,7 +113,7 @@ class GeneratePairsRequest(_GenerateRequest):
     system_prompt: str | None = None
     """The application's own system prompt; when given, it answers the generated inputs."""
     batch_size: _Int = Field(default=5, ge=1, le=10)
-    """Pairs asked of the model in one call, 1 to 10."""
+    """Pairs requested from the model in one call, 1 to 10."""
     num_shots: _Int = Field(default=5, ge=0, le=50)
     """Example pairs shown to the model in one call, 0 to 50."""
     scoring_spec: ScoringSpec | None = None
@@ -138,13 +138,13 @@ class GenerateInputsRequest(_GenerateRequest):
     application_description: str | None = None
     """What the application does."""
     batch_size: _Int = Field(default=10, ge=1, le=125)
-    """Inputs asked of the model in one call, 1 to 125."""
+    """Inputs requested from the model in one call, 1 to 125."""
     num_shots: _Int = Field(default=10, ge=0, le=50)
     """Example inputs shown to the model in one call, 0 to 50."""
 
 
 class GenerationFigures(BaseModel):
-    """How a generation is going: an addition of this engine to the status."""
+    """Progress and figures of a generation: an addition of this engine to the status."""
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
@@ -157,14 +157,12 @@ class GenerationFigures(BaseModel):
     malformed: int = 0
     """Items the model wrote in no readable form."""
     batches: int = 0
-    """Calls for a batch of items that were answered and dealt with."""
+    """Calls for a batch of items that were answered and processed."""
     temperature: float | None = None
     """Sampling temperature of the last batch."""
     distinct_2: float | None = None
     """Distinct word pairs among all word pairs of the items kept, 0 to 1; higher is more diverse. Over a sample: see
     `computed_on`."""
-    self_bleu: float | None = None
-    """Mean BLEU of an item against the others, 0 to 1; lower is more diverse. Over a sample: see `computed_on`."""
     mean_pairwise_similarity: float | None = None
     """Mean Jaccard similarity of pairs of items, 0 to 1; lower is more diverse. Over a sample: see `computed_on`."""
     computed_on: dict[str, Any] | None = None
@@ -178,14 +176,14 @@ class GenerationFigures(BaseModel):
 
 
 class _GenerationStatus(JobStatus):
-    """What both kinds of generation tell."""
+    """The status fields that both kinds of generation share."""
 
     wanted: int | None = None
-    """How many items were asked for; an addition of this engine."""
+    """How many items were requested; an addition of this engine."""
     figures: GenerationFigures | None = None
-    """How it is going; an addition of this engine."""
+    """Its figures so far; an addition of this engine."""
     stopped: str | None = None
-    """Why it is DONE with fewer items than asked for, such as `max_cost_usd`; an addition of this engine."""
+    """Why it is DONE with fewer items than requested, such as `max_cost_usd`; an addition of this engine."""
 
 
 class SyntheticDataStatus(_GenerationStatus):

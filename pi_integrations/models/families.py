@@ -18,8 +18,7 @@ from pi_integrations.models.data import (
     SyntheticDataStatus,
     SyntheticInputsStatus,
 )
-from pi_integrations.models.jobs import JobStatus
-from pi_integrations.models.lines import decode_text, encode_json, encode_text
+from pi_integrations.models.jobs import JobStatus, decode_text, encode_json, encode_text
 
 __all__ = ["CALIBRATE", "FAMILIES", "GENERATE_INPUTS", "GENERATE_PAIRS", "JobFamily"]
 

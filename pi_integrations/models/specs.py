@@ -1,13 +1,14 @@
 """Both generations of the scoring spec.
 
 A flat spec is a list of yes/no questions. A dimension spec groups its questions ("sub-dimensions") in dimensions. Both
-are live contracts. Fields nobody knows are carried through, except three retired ones that would change a score.
+are live contracts. Unknown fields are carried through, except three retired ones that would change a score.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Self, TypeVar
 
@@ -32,10 +33,13 @@ from pi_integrations.models.problems import describe, render
 __all__ = [
     "Dimension",
     "DimensionSpec",
+    "OutlinedQuestion",
     "Question",
     "ScoringSpec",
     "ScoringType",
+    "SpecLike",
     "SubDimension",
+    "outline",
     "parse_spec",
 ]
 
@@ -217,9 +221,11 @@ ScoringSpec = Annotated[
 _spec_adapter: TypeAdapter[list[Question] | DimensionSpec] = TypeAdapter(ScoringSpec)
 
 
-def parse_spec(
-    spec: Sequence[Question | dict[str, Any]] | DimensionSpec | dict[str, Any],
-) -> list[Question] | DimensionSpec:
+SpecLike = Sequence[Question | dict[str, Any]] | DimensionSpec | dict[str, Any]
+"""A scoring spec as callers write it; `parse_spec` checks it."""
+
+
+def parse_spec(spec: SpecLike) -> list[Question] | DimensionSpec:
     """`spec` checked and typed; both generations.
 
     Raises:
@@ -229,3 +235,69 @@ def parse_spec(
         return _spec_adapter.validate_python(spec)
     except ValidationError as error:
         raise PiUsageError(render(describe(error, prefix=["scoring_spec"]))) from None
+
+
+_KINDS = {
+    ScoringType.PI_SCORER: "model",
+    ScoringType.PYTHON_CODE: "code",
+    ScoringType.CUSTOM_MODEL_SCORER: "custom",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OutlinedQuestion:
+    """One question of a spec.
+
+    Attributes:
+        key: Name of its scores, as `ScoreResult.questions` gives it: `dimension / sub-dimension` for a dimension spec.
+        text: The yes/no question.
+        kind: Who answers: `model` (the judge), `code` or `custom` (a registered model).
+        weight: As written.
+        share: Its part of the total, in [0, 1], after the weights are normalised.
+        knots: Of its calibration curve; empty for the identity.
+        python_code: For `code`.
+        custom_model_id: For `custom`.
+    """
+
+    key: str
+    text: str
+    kind: str
+    weight: float
+    share: float
+    knots: tuple[float, ...] = ()
+    python_code: str | None = None
+    custom_model_id: str | None = None
+
+
+def outline(spec: Sequence[Question] | DimensionSpec) -> list[OutlinedQuestion]:
+    """The questions of a checked spec, in order; their shares sum to 1."""
+    if not isinstance(spec, DimensionSpec):
+        shares = _shares(spec)
+        return [_outlined(q, q.key, q.question, share) for q, share in zip(spec, shares, strict=True)]
+    return [
+        _outlined(sub, f"{dimension.label} / {sub.label}", sub.description, whole * part)
+        for dimension, whole in zip(spec.dimensions, _shares(spec.dimensions), strict=True)
+        for sub, part in zip(dimension.sub_dimensions, _shares(dimension.sub_dimensions), strict=True)
+    ]
+
+
+def _shares(siblings: Sequence[Question | SubDimension] | Sequence[Dimension]) -> list[float]:
+    largest = max(node.weight for node in siblings)
+    # Dividing by the largest first keeps the sum finite for any finite weights.
+    total = sum(node.weight / largest for node in siblings)
+    return [node.weight / largest / total for node in siblings]
+
+
+def _outlined(node: Question | SubDimension, key: str, text: str, share: float) -> OutlinedQuestion:
+    is_code = node.scoring_type is ScoringType.PYTHON_CODE
+    is_custom = node.scoring_type is ScoringType.CUSTOM_MODEL_SCORER
+    return OutlinedQuestion(
+        key=key,
+        text=text,
+        kind=_KINDS[node.scoring_type],
+        weight=node.weight,
+        share=share,
+        knots=tuple(node.parameters or ()),
+        python_code=node.python_code if is_code else None,
+        custom_model_id=node.custom_model_id if is_custom else None,
+    )

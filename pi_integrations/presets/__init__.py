@@ -1,8 +1,8 @@
-"""Ready specs: yes/no questions for what people often want to know about an answer.
+"""Ready-made specs for common qualities of an answer, and `combine`, which joins several into one.
 
-Each preset is a tuple of `Question`s: it goes wherever a spec goes, can be sliced and added to, and is never changed by
-accident. Every question can be answered from the exchange alone, and yes is the good answer. What each catches and what
-it misses is in the documentation, on the page about presets.
+Each preset is a tuple of `Question`s: it can be used wherever a spec can, sliced and added to, but not changed. Every
+question can be answered from the exchange alone, and yes is the good answer. The page about presets in the
+documentation lists what each question catches and misses.
 
 Example:
     >>> from pi_integrations.presets import HELPFULNESS, TONE, combine
@@ -14,10 +14,17 @@ Example:
 
 from __future__ import annotations
 
-from pi_integrations.presets.answers import CONCISENESS, HELPFULNESS, INSTRUCTION_FOLLOWING, TONE
 from pi_integrations.presets.combine import combine
-from pi_integrations.presets.conduct import REFUSAL, SAFETY
-from pi_integrations.presets.evidence import AGENT_TRAJECTORY, GROUNDEDNESS
+from pi_integrations.presets.specs import (
+    AGENT_TRAJECTORY,
+    CONCISENESS,
+    GROUNDEDNESS,
+    HELPFULNESS,
+    INSTRUCTION_FOLLOWING,
+    REFUSAL,
+    SAFETY,
+    TONE,
+)
 
 __all__ = [
     "AGENT_TRAJECTORY",

@@ -8,7 +8,7 @@ from typing import Any
 
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import DimensionSpec, Question, parse_spec
-from pi_integrations.presets.preset import Preset
+from pi_integrations.presets.specs import Preset
 
 __all__ = ["combine"]
 
@@ -16,15 +16,16 @@ __all__ = ["combine"]
 def combine(*presets: Sequence[Question | dict[str, Any]], weights: Sequence[float] | None = None) -> Preset:
     """One spec with the questions of all `presets`, in order, in which each preset counts by its weight.
 
-    A preset's weight is shared among its questions in the ratio of their own weights, so that a preset of six questions
-    does not count more than one of three. Lists of your own questions can be combined too.
+    A preset's weight is shared among its questions in the ratio of their own weights: a preset of six questions does
+    not count more than one of three. Lists of your own questions can be combined too.
 
     Args:
         presets: Flat specs.
-        weights: One number ≥ 0 per preset, relative to each other; default: all the same. 0 is reported, not counted.
+        weights: One number ≥ 0 per preset, relative to each other; default: all equal. At weight 0 a preset is scored
+            and reported, but does not count.
 
     Raises:
-        PiUsageError: when two questions have the same name, when `weights` does not fit, or when a spec is none.
+        PiUsageError: when two questions have the same name, or `weights` or a spec is not valid.
 
     Example:
         >>> tone = [{"question": "Is it warm?", "label": "Warm"}, {"question": "Is it calm?", "label": "Calm"}]

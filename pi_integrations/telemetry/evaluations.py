@@ -1,4 +1,4 @@
-"""Scores as OpenTelemetry events, by the semantic conventions for evaluating what generative AI answers."""
+"""Scores as OpenTelemetry events, by the semantic conventions for evaluations in generative AI."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class EvaluationEvents:
     Args:
         total_name: Evaluation name of the total; a question's is its label or its text.
         threshold: Scores of at least this much are labelled `pass`, others `fail`; None writes no labels.
-        with_explanations: Whether to write the judge's words, which may quote the exchange.
-        provider: Where the events go; None for the provider that the application has configured, if any.
+        with_explanations: Whether to write the judge's explanations, which may quote the exchange.
+        provider: Receives the events; None for the provider that the application has configured, if any.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class EvaluationEvents:
             result: The scores.
             span: Context of the span that made the answer.
             attributes: Further attributes of every event.
-            of_total: Further attributes of the total's.
+            of_total: Further attributes of the total's event.
         """
         for outcome in result.questions():
             self._write(span, {**self._question(outcome), **attributes})
@@ -82,6 +82,7 @@ class EvaluationEvents:
 
     def _write(self, span: SpanContext | None, attributes: Mapping[str, Any]) -> None:
         now = time.time_ns()
+        # An empty context: the current span of the thread that writes has nothing to do with the answer.
         record = LogRecord(
             timestamp=now,
             observed_timestamp=now,

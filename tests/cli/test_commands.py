@@ -14,8 +14,7 @@ from typer.testing import CliRunner, Result
 from pi_integrations import PiError
 from pi_integrations.cli.app import app
 from pi_integrations.cli.output_file import OutputFile
-from pi_integrations.cli.rows import Row
-from pi_integrations.cli.summary import ScoredRow
+from pi_integrations.cli.rows import InputRow
 
 SPEC = [
     {"question": "Is the answer polite?", "label": "polite"},
@@ -77,7 +76,7 @@ def test_score_writes_a_line_a_row_with_scores_and_provenance(folder: Path) -> N
     assert (folder / "pi-report.html").exists()
 
 
-def test_a_broken_run_goes_on_from_its_output(folder: Path) -> None:
+def test_an_interrupted_run_continues_from_its_output(folder: Path) -> None:
     """The torn last line is scored again; the whole ones are not."""
     score()
     kept, torn = (folder / "pi-scores.jsonl").read_text().splitlines()
@@ -85,7 +84,7 @@ def test_a_broken_run_goes_on_from_its_output(folder: Path) -> None:
     (folder / "pi-scores.jsonl").write_text(marked + "\n" + torn[: len(torn) // 2])
     result = score()
     assert result.exit_code == 0
-    assert "Going on from 1 rows" in result.output
+    assert "1 rows are scored already" in result.output
     after = lines(folder / "pi-scores.jsonl")
     assert ["was_kept" in row["scores"] for row in after] == [True, False]  # type: ignore[operator]
 
@@ -153,7 +152,7 @@ def test_a_missed_threshold_exits_with_1(folder: Path) -> None:
 
 
 def test_rows_that_cannot_be_read_are_reported_by_number(folder: Path) -> None:
-    """The rest goes on; the exit status says that some rows have no score, unless so many are allowed."""
+    """The rest is scored; the exit status says that some rows have no score, unless so many are allowed."""
     good = (folder / "rows.jsonl").read_text()
     (folder / "rows.jsonl").write_bytes(good.encode() + b'{"llm_input": "x", "llm_out\n' + b'{"llm_output": "\xff"}\n')
     result = score()
@@ -235,12 +234,12 @@ def test_two_runs_never_write_to_one_output(folder: Path, overwrite: tuple[str, 
     assert score().exit_code == 0
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*ROWS, ROWS[0] | {"id": "c"}]))
     run_digest = lines(output)[0]["run"]
-    row = ScoredRow.of(Row(number=3, llm_input="", llm_output=""), error="none")
+    row = InputRow(number=3, llm_input="", llm_output="").scored(error="none")
     with OutputFile(output, str(run_digest), overwrite=False) as first:
         for _ in range(2):
             refused = score(*overwrite)
             assert isinstance(refused.exception, PiError), refused.output
-            assert "another command is writing" in str(refused.exception)
+            assert "another process is writing" in str(refused.exception)
             first.write(row)
     assert len(lines(output)) == 4
     assert score(*overwrite).exit_code == 0
@@ -248,7 +247,7 @@ def test_two_runs_never_write_to_one_output(folder: Path, overwrite: tuple[str, 
 
 @pytest.mark.parametrize("option", ["--output", "--report"])
 def test_score_makes_no_file_with_the_name_of_standard_output(folder: Path, option: str) -> None:
-    """It goes on from its output, and prints a table."""
+    """It continues from its output, and prints a table."""
     refused = score(option, "-")
     assert isinstance(refused.exception, PiError)
     assert "FILE" in str(refused.exception)

@@ -1,4 +1,4 @@
-"""`generate` and `jobs` as a person runs them: rows into files, going on, and looking after jobs."""
+"""`generate` and `jobs` as a person runs them: rows into files, interrupted jobs, and the list of jobs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from typing import Any
 
 import pytest
 from cli.processes import SCRIPTED, SLOW, address, running
+from client.job_server import job_server
+from pydantic import BaseModel
 from typer.testing import CliRunner, Result
 
 from pi_integrations import PiClient, PiError
 from pi_integrations.cli.app import app
+from pi_integrations.models import JobStatus, families
+from pi_integrations.models.families import JobFamily
 
 SEEDS = "question,answer\nDo you repair bikes?,On weekdays.\nWhere are you?,By the river.\n"
 
@@ -77,8 +81,8 @@ def test_a_file_takes_the_rows_of_several_jobs(service: str, folder: Path) -> No
     assert "llm_output" not in made[0]
 
 
-def test_a_job_that_was_left_is_gone_on_with_where_the_file_ends(service: str, folder: Path) -> None:
-    """A torn last line is replaced; nothing is asked for twice."""
+def test_an_interrupted_job_continues_where_the_file_ends(service: str, folder: Path) -> None:
+    """A torn last line is replaced; no row is fetched twice."""
     run("generate", "inputs", "--num", "5", "--base-url", service)
     output = folder / "pi-inputs.jsonl"
     whole = output.read_bytes()
@@ -86,7 +90,7 @@ def test_a_job_that_was_left_is_gone_on_with_where_the_file_ends(service: str, f
     job_id = rows_job(whole)
     result = run("generate", "inputs", "--job", job_id, "--base-url", service)
     assert result.exit_code == 0, result.output
-    assert "Going on behind the 1 rows" in result.stderr
+    assert "1 rows are already in" in result.stderr
     assert output.read_bytes() == whole
 
 
@@ -114,7 +118,7 @@ def test_rows_on_standard_output_are_alone_there(service: str, folder: Path) -> 
 
 
 def interrupted(folder: Path) -> tuple[list[str], list[str]]:
-    """The commands that a generation says when it is interrupted: to go on, and to cancel."""
+    """The commands that an interrupted generation prints: to continue, and to cancel."""
     output = folder / "pairs.jsonl"
     options = ("--generator", SLOW, "--data-dir", str(folder / "jobs"), "--output", str(output))
     with running("generate", "pairs", "--num", "25", *options) as process:
@@ -125,23 +129,23 @@ def interrupted(folder: Path) -> tuple[list[str], list[str]]:
     assert status == 130
     assert seconds < 15
     assert f"the next engine on {folder / 'jobs'} that has a generator" in process.said
-    go_on, cancel = (shlex.split(line) for line in process.said.strip().splitlines()[-2:])
-    assert go_on[:3] == ["pi-integrations", "generate", "pairs"]
+    proceed, cancel = (shlex.split(line) for line in process.said.strip().splitlines()[-2:])
+    assert proceed[:3] == ["pi-integrations", "generate", "pairs"]
     assert cancel[:3] == ["pi-integrations", "jobs", "cancel"]
-    return go_on[1:], cancel[1:]
+    return proceed[1:], cancel[1:]
 
 
-def test_an_interrupted_generation_says_how_to_go_on_and_does(
+def test_an_interrupted_generation_prints_the_command_that_continues_it(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl+C with an engine of its own: exit status 130; the command that it prints finishes the job.
 
-    That engines take over from engines is nothing to tell.
+    That one engine takes over from another is no reason for a warning.
     """
-    go_on, _ = interrupted(tmp_path)
+    proceed, _ = interrupted(tmp_path)
     output = tmp_path / "pairs.jsonl"
     assert 0 < len(rows(output)) < 25
-    result = run(*[SCRIPTED if word == SLOW else word for word in go_on])
+    result = run(*[SCRIPTED if word == SLOW else word for word in proceed])
     assert result.exit_code == 0, result.output
     assert [row["index"] for row in rows(output)] == list(range(25))
     assert len({row["llm_input"] for row in rows(output)}) == 25
@@ -150,13 +154,13 @@ def test_an_interrupted_generation_says_how_to_go_on_and_does(
     assert "WARNING" not in capfd.readouterr().err
 
 
-def test_an_interrupted_generation_that_nobody_works_on_is_followed_and_cancelled(tmp_path: Path) -> None:
-    """Who follows it hears at once that an engine without a generator does not work on it, and how to end it."""
-    go_on, cancel = interrupted(tmp_path)
+def test_an_interrupted_generation_without_a_generator_is_followed_and_cancelled(tmp_path: Path) -> None:
+    """`follow` says at once that its engine has no generator for the job; `cancel` ends it."""
+    proceed, cancel = interrupted(tmp_path)
     job_id, where = cancel[2], cancel[3:]
     with running("jobs", "follow", job_id, *where) as follow:
         follow.says("its engine has no generator")
-        assert shlex.split(follow.says(r"pi-integrations (generate .*)\n")[1])[:4] == go_on[:4]
+        assert shlex.split(follow.says(r"pi-integrations (generate .*)\n")[1])[:4] == proceed[:4]
         assert follow.stop(signal.SIGINT)[0] == 130
     assert shlex.join(cancel) in follow.said
     assert run(*cancel).exit_code == 0
@@ -216,10 +220,22 @@ def test_jobs_are_listed_shown_followed_and_cancelled(service: str) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_wrong_usage_is_told_before_anything_is_asked(folder: Path, arguments: tuple[str, ...], says: str) -> None:
+def test_wrong_usage_is_an_error_before_any_request(folder: Path, arguments: tuple[str, ...], says: str) -> None:
     """And leaves every file as it was."""
     result = run("generate", *arguments)
     assert isinstance(result.exception, PiError), result.output
     assert says in str(result.exception)
     assert [path.name for path in folder.iterdir()] == ["seeds.csv"]
     assert (folder / "seeds.csv").read_text() == SEEDS
+
+
+def test_jobs_of_any_registered_family_are_listed_shown_followed_and_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A family is known by its registry entry alone; one that makes no items has no rows to print."""
+    monkeypatch.setattr(families, "FAMILIES", (JobFamily("/data/tune", "tuning", BaseModel, JobStatus),))
+    with job_server() as server:
+        where = ("--base-url", server.url)
+        assert re.search(r"^job-1  tuning  DONE ", run("jobs", "list", *where).stdout, re.MULTILINE)
+        assert "tuning   DONE" in run("jobs", "show", "job-1", *where).stdout
+        assert run("jobs", "follow", "job-1", *where).stdout.split() == ["LAUNCHING", "RUNNING", "DONE"]
+        assert "no data stream" in str(run("jobs", "follow", "job-1", "--data", *where).exception)
+        assert run("jobs", "cancel", "job-1", *where).stdout == "cancelled\n"

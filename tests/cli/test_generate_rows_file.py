@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pi_integrations.cli.generate.rows_file import RowsFile
+from pi_integrations.cli.generated_rows import RowsFile
 from pi_integrations.errors import PiUsageError
 
 ROWS = [{"id": f"a-{index}", "llm_input": "Hi", "job_id": "a", "index": index} for index in range(3)]
@@ -42,7 +42,7 @@ def test_a_file_that_is_written_to_is_refused_to_others(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     with RowsFile(path) as file:
         for row in ROWS:
-            with pytest.raises(PiUsageError, match="another command is writing"):
+            with pytest.raises(PiUsageError, match="another process is writing"):
                 RowsFile(path)
             file.write(row)
     with RowsFile(path) as file:

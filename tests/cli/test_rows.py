@@ -1,4 +1,4 @@
-"""Reading exchanges from JSONL, CSV and streams: what is read, what is refused, and that the rest goes on."""
+"""Reading exchanges from JSONL, CSV and streams: what is read, what is refused, and that reading continues."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pi_integrations.cli.rows import Row, parse_columns, read_rows
+from pi_integrations.cli.rows import InputRow, parse_columns, read_rows
 from pi_integrations.errors import PiUsageError
 
 GOOD = b'{"llm_input": "Hi", "llm_output": "Hello!"}\n'
 
 
-def rows_of(data: bytes, **options: Any) -> list[Row]:
+def rows_of(data: bytes, **options: Any) -> list[InputRow]:
     return list(read_rows(io.BytesIO(data), **options))
 
 
@@ -34,7 +34,7 @@ def test_jsonl_row_carries_every_field_and_the_other_columns() -> None:
     """Number, id, texts, label and its meaning, and what else the line holds."""
     line = {"id": 7, "llm_input": "Q", "llm_output": "A", "label": "good", "source": "chat", "turn": 2}
     assert rows_of(json.dumps(line).encode()) == [
-        Row(1, "7", "Q", "A", label="good", positive=True, extra={"source": "chat", "turn": 2})
+        InputRow(1, "7", "Q", "A", label="good", positive=True, extra={"source": "chat", "turn": 2})
     ]
 
 
@@ -76,7 +76,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("case", BROKEN, ids=lambda case: case.name)
-def test_a_broken_line_names_itself_and_the_rest_goes_on(case: Broken) -> None:
+def test_a_broken_line_is_reported_and_reading_continues(case: Broken) -> None:
     """The error gives the line, the field and the remedy; the lines around it are read."""
     before, broken, after = rows_of(GOOD + case.line + b"\n" + GOOD, columns={"label": "label"})
     assert before.error is None
@@ -89,7 +89,7 @@ def test_a_broken_line_names_itself_and_the_rest_goes_on(case: Broken) -> None:
 
 def test_an_overlong_line_is_refused_and_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line over the limit is reported; the next line is read."""
-    monkeypatch.setattr("pi_integrations.cli.rows.lines.MAX_LINE_BYTES", 100)
+    monkeypatch.setattr("pi_integrations.cli.records.MAX_LINE_BYTES", 100)
     long = b'{"llm_input": "' + b"x" * 500 + b'", "llm_output": "A"}\n'
     first, second = rows_of(long + GOOD)
     assert first.error is not None
@@ -135,8 +135,8 @@ BROKEN_CSV = [
 
 
 @pytest.mark.parametrize("case", BROKEN_CSV, ids=lambda case: case.name)
-def test_a_broken_csv_row_names_itself_and_the_rest_goes_on(case: Broken) -> None:
-    """Row and line are both given, since they differ from each other by the header at least."""
+def test_a_broken_csv_row_is_reported_and_reading_continues(case: Broken) -> None:
+    """InputRow and line are both given, since they differ from each other by the header at least."""
     before, broken, after = rows_of(b"llm_input,llm_output\na,b\n" + case.line + b"\nc,d\n", format="csv")
     assert (before.error, after.error) == (None, None)
     assert broken.error is not None

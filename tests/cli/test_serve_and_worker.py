@@ -75,7 +75,7 @@ def test_a_worker_does_what_an_engine_without_a_generator_takes(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("worker",), "it has no generator. Give --generator"),
+        (("worker",), "/data/generate: this engine has no generator to make data with"),
         (("serve", "--host", "no.such.host.invalid", "--api-key", "k"), "cannot listen on no.such.host.invalid"),
         (("serve", "--generator-price", "1"), "INPUT,OUTPUT"),
         (("serve", "--database-url", "mysql://u:hush@h/d"), "postgresql://"),

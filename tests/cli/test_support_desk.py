@@ -12,16 +12,16 @@ from typing import Any
 import pydantic_monty
 import pytest
 
-from pi_integrations.cli.rows import Row, read_rows
+from pi_integrations.cli.rows import InputRow, read_rows
 from pi_integrations.cli.spec_files import load_spec
-from pi_integrations.cli.statistics import roc_auc
 from pi_integrations.models import Question, ScoringType
+from pi_integrations.statistics.agreement import roc_auc
 
 FOLDER = Path(__file__).parents[2] / "cookbook" / "support_desk"
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Row]:
+def rows() -> list[InputRow]:
     return list(read_rows(FOLDER / "exchanges.jsonl"))
 
 
@@ -33,14 +33,14 @@ def code() -> Iterator[Any]:
     with pydantic_monty.Monty() as pool, pool.checkout() as session:
         session.feed_run(question.python_code)
 
-        def run(row: Row) -> dict[str, Any]:
+        def run(row: InputRow) -> dict[str, Any]:
             inputs = {"response_text": row.llm_output, "input_text": row.llm_input}
             return dict(session.feed_run("score(response_text, input_text, {})", inputs=inputs))
 
         yield run
 
 
-def test_every_exchange_is_read_and_half_are_good(rows: list[Row]) -> None:
+def test_every_exchange_is_read_and_half_are_good(rows: list[InputRow]) -> None:
     """Forty rows without an error, with ids of their own, twenty of each label."""
     assert [row.error for row in rows] == [None] * 40
     assert len({row.id for row in rows}) == 40
@@ -53,7 +53,7 @@ def test_every_line_has_the_four_fields_and_no_other() -> None:
         assert list(json.loads(line)) == ["id", "llm_input", "llm_output", "label"]
 
 
-def test_length_does_not_give_the_label_away(rows: list[Row]) -> None:
+def test_length_does_not_give_the_label_away(rows: list[InputRow]) -> None:
     """Ranking answers by length is no better than chance, and bad answers are a little longer on average."""
     lengths = [len(row.llm_output) for row in rows]
     labels = [bool(row.positive) for row in rows]
@@ -64,7 +64,7 @@ def test_length_does_not_give_the_label_away(rows: list[Row]) -> None:
     assert statistics.fmean(bad) > statistics.fmean(good)
 
 
-def test_readme_names_the_fault_of_every_bad_answer_and_of_no_other(rows: list[Row]) -> None:
+def test_readme_names_the_fault_of_every_bad_answer_and_of_no_other(rows: list[InputRow]) -> None:
     """The table in the README covers exactly the answers labelled bad, each once."""
     named = re.findall(r"desk-\d\d", (FOLDER / "README.md").read_text(encoding="utf-8"))
     assert sorted(named) == [row.id for row in rows if not row.positive]
@@ -81,7 +81,7 @@ def test_spec_mixes_model_and_code_questions_and_weights() -> None:
     assert any(question.parameters for question in spec)
 
 
-def test_code_question_passes_good_answers_and_catches_what_only_code_sees_for_sure(rows: list[Row], code: Any) -> None:
+def test_code_question_passes_good_answers_and_catches_what_only_code_can_tell(rows: list[InputRow], code: Any) -> None:
     """Good answers get 1; the leaked note, template, repetition, cut-off and ramble get .5 or less, with a reason."""
     verdicts = {row.id: code(row) for row in rows}
     assert all(verdicts[row.id]["score"] == 1 for row in rows if row.positive)

@@ -202,7 +202,7 @@ REFUSED = {
     "no key": Refused(http(401, {"detail": "who?"}), PiStatusError, "WITHPI_API_KEY"),
     "a login page": Refused(http(200, "<html>", content_type="text/html"), PiResponseError, "web page"),
     "a redirect": Refused(http(307, "", location="https://x.example/"), PiStatusError, "base_url there"),
-    "lines left out": Refused(http(200, "x\n", x_pi_stream_start="7"), PiResponseError, "begins at 7"),
+    "lines left out": Refused(http(200, "x\n", x_pi_stream_start="7"), PiResponseError, "begins at line 7"),
 }
 
 

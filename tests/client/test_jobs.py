@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fault_server import http
 from job_server import HOLD, INPUTS, PAIRS, JobServer, job_server
+from pydantic import BaseModel, Field
 
 from pi_integrations import (
     AsyncPiClient,
@@ -23,8 +24,9 @@ from pi_integrations import (
     PiUsageError,
     RetryPolicy,
 )
-from pi_integrations.client.resources import GenerateInputResponsePairs
-from pi_integrations.models import InputResponsePair, JobState, ScoreResult
+from pi_integrations.client import GenerateInputResponsePairs
+from pi_integrations.models import InputResponsePair, JobState, JobStatus, ScoreResult, families
+from pi_integrations.models.families import FAMILIES, JobFamily
 
 QUICK = RetryPolicy(attempts=4, initial=0.005, maximum=0.02, total=5)
 SCORES = ScoreResult.model_validate({"question_scores": {"q": 1}, "total_score": 1})
@@ -350,3 +352,69 @@ def test_the_sync_twin_is_the_same_in_plain_iterators() -> None:
             assert waited.__doc__ == GenerateInputResponsePairs.start_job.__doc__
             parameters = set(inspect.signature(GenerateInputResponsePairs.start_job).parameters)
             assert {"num_pairs_to_generate", "seeds", "idempotency_key"} < parameters
+
+
+class TuneRequest(BaseModel):
+    """Starts a job of a family that no typed resource knows."""
+
+    steps: int = Field(ge=1)
+    note: str | None = None
+
+
+class TuneStatus(JobStatus):
+    """Its status."""
+
+
+TUNING = JobFamily("/data/tune", "tuning", TuneRequest, TuneStatus)
+
+
+@pytest.fixture
+def tuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(families, "FAMILIES", (*FAMILIES, TUNING))
+
+
+@pytest.mark.usefixtures("tuning")
+async def test_a_registry_entry_is_all_that_a_family_needs() -> None:
+    """Both clients list it in the registry's order, start it by its request model, and read its status."""
+    with job_server() as server:
+        async with client_of(server) as client:
+            sync = PiClient(client=client)
+            assert list(client.job_resources) == list(sync.job_resources) == ["pairs", "inputs", "tuning"]
+            job = await client.job_resources["tuning"].start_job(steps=5, note=None)
+            assert isinstance(await job.status(), TuneStatus)
+            again = await asyncio.to_thread(sync.job_resources["tuning"].start_job, steps=6, idempotency_key="k")
+            assert again.job_id == "job-2"
+            assert isinstance(await asyncio.to_thread(sync.job_resources["tuning"].job("job-1").result), TuneStatus)
+    assert [asked.path for asked in server.asked[:3]] == ["/data/tune", "/data/tune/job-1", "/data/tune"]
+    assert [json.loads(asked.body) for asked in server.asked if asked.body] == [{"steps": 5}, {"steps": 6}]
+
+
+@pytest.mark.usefixtures("tuning")
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"steps": 0}, "steps: .*greater than or equal to 1"),
+        ({}, "steps: Field required"),
+        ({"steps": 1, "colour": "red"}, "colour: there is no such field; give some of steps, note"),
+        ({"steps": 1, "idempotency_key": ""}, "idempotency_key"),
+    ],
+)
+async def test_a_generic_start_names_the_field_at_fault(fields: dict[str, Any], says: str) -> None:
+    """Before anything is sent; a family without items has no data stream."""
+    with job_server() as server:
+        async with client_of(server) as client:
+            tunings = client.job_resources["tuning"]
+            with pytest.raises(PiUsageError, match=says):
+                await tunings.start_job(**fields)
+            with pytest.raises(PiUsageError, match="no data stream"):
+                tunings.job("job-1").data()
+        assert server.asked == []
+
+
+def test_typed_resources_are_those_of_the_registry() -> None:
+    """`client.data` and `client.job_resources` are the same objects."""
+    client = AsyncPiClient(base_url="http://127.0.0.1:9")
+    assert client.job_resources["pairs"] is client.data.generate_input_response_pairs
+    assert client.job_resources["inputs"] is client.data.generate
+    sync = PiClient(client=client)
+    assert sync.job_resources["pairs"] is sync.data.generate_input_response_pairs

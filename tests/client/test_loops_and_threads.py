@@ -17,8 +17,8 @@ from fault_server import OK, fault_server
 from questions import POLITE
 
 from pi_integrations import AsyncPiClient, PiClient, PiUsageError
-from pi_integrations.client.limiter import ConcurrencyLimiter
 from pi_integrations.client.loop_thread import loop_thread
+from pi_integrations.client.pacing import ConcurrencyLimiter
 from pi_integrations.testing import Exchange, ScriptedJudge, embedded, scripted_client
 
 SPEC = [{"question": POLITE}]

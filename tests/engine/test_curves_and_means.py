@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pi_integrations.engine.scoring.curves import apply_curve
-from pi_integrations.engine.scoring.means import weighted_mean
+from pi_integrations.engine.scoring.aggregation import apply_curve, weighted_mean
 from pi_integrations.models import AggregationMethod
 
 unit = st.floats(0, 1)

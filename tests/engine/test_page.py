@@ -160,7 +160,7 @@ async def test_what_the_api_refuses_is_said_at_its_field(tab: Tab, engine: Serve
     await tab.fill("#start-seeds", "no JSON")
     await tab.click("#start-button")
     await tab.until("!document.querySelector('#start-number-problem')")
-    assert "Line 1 is no JSON" in await tab.text("#start-seeds-problem")
+    assert "Line 1 is not valid JSON" in await tab.text("#start-seeds-problem")
 
 
 async def test_markup_in_rows_is_shown_and_never_becomes_part_of_the_page(tab: Tab, engine: Served) -> None:
@@ -327,7 +327,7 @@ async def test_a_faulty_spec_is_told_at_the_spec(tab: Tab, engine: Served) -> No
     await tab.until("document.querySelector('#score-spec-problem')")
     assert (await tab.text("#score-spec-problem")).startswith("[0].weight: Input should be greater")
     await score(tab, engine, "[{]")
-    assert "no JSON" in await tab.until("document.querySelector('#score-spec-problem').textContent")
+    assert "not valid JSON" in await tab.until("document.querySelector('#score-spec-problem').textContent")
 
 
 async def test_markup_in_labels_is_text(tab: Tab, engine: Served) -> None:

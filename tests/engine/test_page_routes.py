@@ -21,7 +21,10 @@ def asked(*, peer: str = "127.0.0.1", host: str = "localhost", **settings: Any) 
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app, client=(peer, 1)), base_url=f"http://{host}")
 
 
-@pytest.mark.parametrize(("path", "kind"), [("/", "html"), ("/page/page.js", "javascript"), ("/page/page.css", "css")])
+FILES = [("/", "html"), ("/page/page.js", "javascript"), ("/page/page.css", "css"), ("/page/families.json", "json")]
+
+
+@pytest.mark.parametrize(("path", "kind"), FILES)
 async def test_every_file_comes_with_a_policy_that_trusts_this_engine_alone(path: str, kind: str) -> None:
     """And is asked for again each time, at the price of a 304."""
     async with asked() as http:
@@ -34,6 +37,23 @@ async def test_every_file_comes_with_a_policy_that_trusts_this_engine_alone(path
     sent = [answer.headers[name] for name in ("x-content-type-options", "referrer-policy", "cache-control")]
     assert sent == ["nosniff", "no-referrer", "no-cache"]
     assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_families_are_described_from_the_registry() -> None:
+    """Paths, kinds, items with their columns, and fields with the bounds and defaults of the request's model."""
+    async with asked() as http:
+        pairs, inputs = (await http.get("/page/families.json")).json()
+    assert (pairs["path"], pairs["kind"], pairs["items"]) == (PAIRS, "pairs", "json")
+    assert pairs["columns"] == ["llm_input", "llm_output"]
+    assert (inputs["items"], inputs["columns"]) == ("text", ["llm_input"])
+    fields = {field.pop("name"): field for field in pairs["fields"]}
+    assert all(field.pop("description") for field in fields.values())
+    assert fields["num_pairs_to_generate"] == {"type": "integer", "required": True, "minimum": 1, "maximum": 100_000}
+    assert fields["seeds"] == {"type": "array", "required": True, "items": "object"}
+    assert fields["min_score"] == {"type": "number", "required": False, "minimum": 0, "maximum": 1}
+    assert fields["scoring_spec"] == {"type": "json", "required": False}
+    assert fields["exploration_mode"]["enum"] == ["CONSERVATIVE", "BALANCED", "CREATIVE", "ADVENTUROUS"]
+    assert fields["exploration_mode"]["default"] == "BALANCED"
 
 
 async def test_the_page_names_no_other_server() -> None:

@@ -502,7 +502,7 @@ def test_a_named_graph_inside_another_is_scored_once_when_it_goes_on(thread: Thr
 def told(known: Conversations, name: str, inputs: Any, outputs: Any, **run: Any) -> bool:
     """Whether it is a new answer of the thread `name`."""
     opened = OpenRun(uuid4(), Captured(inputs), "graph", (), {"thread_id": name}, has_steps=True, **run)
-    known.meet(opened)
+    known.attach(opened)
     return known.new_answer(opened, read_run(ExchangeReader(), opened, outputs)) is not None
 
 

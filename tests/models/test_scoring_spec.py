@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pi_integrations.errors import PiUsageError
-from pi_integrations.models import DimensionSpec, Question, ScoreRequest, parse_spec
+from pi_integrations.models import DimensionSpec, Question, ScoreRequest, outline, parse_spec
 
 ASK = "Is it polite?"
 SUB = {"label": "Polite", "description": ASK}
@@ -131,3 +131,17 @@ def test_typed_questions_pass_unchanged() -> None:
     """A spec built from models is taken as it is."""
     question = Question(question=ASK, label="Polite")
     assert parse_spec([question]) == [question]
+
+
+def test_shares_of_a_dimension_spec_multiply_down() -> None:
+    """Dimensions 1 : 3, sub-dimensions 1 : 1 in the second: shares 1/4, 3/8, 3/8, keyed as results key them."""
+    sub = {"description": "Is it?"}
+    spec = DimensionSpec.model_validate(
+        {
+            "dimensions": [
+                {"label": "A", "weight": 1, "sub_dimensions": [{"label": "x", **sub}]},
+                {"label": "B", "weight": 3, "sub_dimensions": [{"label": "y", **sub}, {"label": "z", **sub}]},
+            ]
+        }
+    )
+    assert [(q.key, q.share) for q in outline(spec)] == [("A / x", 0.25), ("B / y", 0.375), ("B / z", 0.375)]

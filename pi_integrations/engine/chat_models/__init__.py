@@ -1,1 +1,1 @@
-"""What every use of a LangChain chat model shares, whether it judges or generates."""
+"""The one seam to a chat model: asking, fence, replies, failures and budget, for judges and generators alike."""

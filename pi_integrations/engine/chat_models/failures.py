@@ -1,4 +1,4 @@
-"""What a provider's exception means: a reason without secrets, and whether asking again may help.
+"""Failures of a provider: a reason without secrets, whether asking again may help, and the waiting until it does.
 
 Providers are told apart by what their exceptions carry and are called, so that none has to be installed.
 """
@@ -6,12 +6,25 @@ Providers are told apart by what their exceptions carry and are called, so that 
 from __future__ import annotations
 
 import math
+import random
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
-__all__ = ["NoAnswer", "failure_of", "is_misread", "redacted", "shorten"]
+import tenacity
+
+__all__ = ["LIMIT_PARAMETERS", "REQUEST_PARAMETERS", "NoAnswer", "Patience", "failure_of", "redacted", "shorten"]
+
+T = TypeVar("T")
+LIMIT_PARAMETERS = r"max\w*_?tokens|num_predict"
+"""What providers call the limit on an answer's tokens, as a pattern."""
+REQUEST_PARAMETERS = rf"temperature|(top_)?logprobs|{LIMIT_PARAMETERS}"
+"""What a request sets and a provider may not accept; a request turned down for one costs nothing."""
 
 _MAX_LENGTH = 240
+_MAX_WAIT = 60.0
+_TRIES_OF_MISREAD = 4
 _RETRYABLE_STATUS = {408, 409, 425, 429}
 _PASSING = re.compile(
     r"timeout|timedout|ratelimit|toomanyrequests|throttl|overloaded|unavailable|internalserver|resourceexhausted"
@@ -26,7 +39,7 @@ _FILTERED_CODES = {
 _FILTERED_WORDS = re.compile(
     r"content management policy|content filtering policy|violating our usage policy", re.IGNORECASE
 )
-# What reading an answer of another form than the provider's own raises, in its package or in LangChain.
+# What reading a body of another form than the provider's own raises, in its package or in LangChain.
 _MISREAD = (AttributeError, LookupError, TypeError, ValueError)
 _TOO_LONG = re.compile(
     r"context[ _]?length|context[ _]window|contextoverflow|contextwindowexceeded|maximum context"
@@ -44,10 +57,13 @@ _SECRETS = re.compile(
     """,
     re.IGNORECASE,
 )
+# Not the module's generator: an application that seeds that one gets the numbers it expects.
+_jitter = random.Random()
 
 
+@dataclass(eq=False)
 class NoAnswer(Exception):
-    """A call to a chat model gave nothing to read.
+    """A request to a model brought no answer.
 
     Attributes:
         reason: Why, fit to show to a client.
@@ -55,33 +71,84 @@ class NoAnswer(Exception):
         detail: The provider's own words without secrets; empty when there are none.
         declined: Whether the model or its provider declined this text; another text may pass.
         too_long: Whether the text is longer than the model reads; a shorter one may pass.
-        tries: How often asking may be tried in all where it may help; None for as often as patience allows.
+        tries: The most tries where asking again may help; None for as many as patience allows.
         retry_after: Seconds the provider asked to wait, if it did.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        retryable: bool = False,
-        detail: str = "",
-        declined: bool = False,
-        too_long: bool = False,
-        tries: int | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.retryable = retryable
-        self.detail = detail
-        self.declined = declined
-        self.too_long = too_long
-        self.tries = tries
-        self.retry_after = retry_after
+    reason: str
+    retryable: bool = False
+    detail: str = ""
+    declined: bool = False
+    too_long: bool = False
+    tries: int | None = None
+    retry_after: float | None = None
 
-    def turns_down(self, parameter: str) -> bool:
-        """Whether the request failed for good and the provider's words name this parameter."""
-        return not self.retryable and re.search(rf"\b(top_)?(?:{parameter})\b", self.detail, re.IGNORECASE) is not None
+    def turns_down(self, parameters: str) -> bool:
+        """Whether the request failed for good and the provider's words name a parameter that this pattern matches."""
+        return not self.retryable and re.search(rf"\b(?:{parameters})\b", self.detail, re.IGNORECASE) is not None
+
+
+class Patience:
+    """Tries again after failures that say `retryable`: exponential waits with jitter, or the wait the failure asks for.
+
+    Args:
+        seconds: From the first try on; a wait that would pass them is not begun, and the last failure is raised.
+        first_wait: Seconds before the second try, doubled for each one after, up to a minute.
+    """
+
+    def __init__(self, seconds: float, first_wait: float) -> None:
+        self.seconds = seconds
+        self._first_wait = first_wait
+
+    async def wait_out(
+        self, call: Callable[[], Awaitable[T]], waiting: Callable[[BaseException, float], Awaitable[None]]
+    ) -> T:
+        """What `call` returns, after as many tries as it takes.
+
+        `waiting` is called before each wait, with the failure and the seconds.
+        """
+
+        async def once() -> T:
+            return await call()
+
+        async def before_sleep(state: tenacity.RetryCallState) -> None:
+            if (failure := _failure(state)) is not None:
+                await waiting(failure, state.upcoming_sleep)
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(lambda error: getattr(error, "retryable", False) is True),
+            wait=self._wait,
+            stop=self._is_over,
+            before_sleep=before_sleep,
+            reraise=True,
+        )
+        return await retrying(once)
+
+    def given_up(self, failure: NoAnswer) -> str:
+        """Why a failure was not waited out."""
+        if failure.retry_after is not None and failure.retry_after > self.seconds:
+            return (
+                f"The provider asks to wait for {failure.retry_after:g} s, and a job waits for {self.seconds:g} s at "
+                "most"
+            )
+        tries = "" if failure.tries is None else f"in {failure.tries} tries, or "
+        return f"It did not pass {tries}within {self.seconds:g} s"
+
+    def _is_over(self, state: tenacity.RetryCallState) -> bool:
+        tries = getattr(_failure(state), "tries", None)
+        return tenacity.stop_before_delay(self.seconds)(state) or (tries is not None and state.attempt_number >= tries)
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        asked: float | None = getattr(_failure(state), "retry_after", None)
+        if asked is not None:
+            # Never sooner than asked, and not all callers at the same moment.
+            return asked * _jitter.uniform(1.0, 1.1) + _jitter.uniform(0, self._first_wait)
+        ceiling = min(_MAX_WAIT, self._first_wait * 2.0 ** min(state.attempt_number - 1, 16))
+        return ceiling * _jitter.uniform(0.5, 1.0)
+
+
+def _failure(state: tenacity.RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
 
 
 def shorten(text: str) -> str:
@@ -97,28 +164,32 @@ def redacted(text: str, secrets: Collection[str] = ()) -> str:
 
 
 def failure_of(error: Exception, secrets: Collection[str] = (), *, who: str, reads: str) -> NoAnswer:
-    """The failure that `error`, raised by a chat model, stands for.
+    """The failure that `error`, raised by a model, stands for.
 
-    `who` names the model by its part, such as "judge model"; `reads` names what it was given, such as "exchange".
+    `who` names the model by its part, such as "judge model"; `reads` names what it reads, such as "exchange".
     """
     detail = redacted(str(error), secrets)
     status = _status(error)
-    told = f"{type(error).__name__}{f' (status {status})' if status else ''}: {shorten(detail)}".rstrip(": ")
+    shown = f"{type(error).__name__}{f' (status {status})' if status else ''}: {shorten(detail)}".rstrip(": ")
     names = " ".join(kind.__name__ for kind in type(error).__mro__).casefold()
     if "lengthfinishreason" in names:
         return NoAnswer(f"the {who}'s answer was cut off at its token limit; raise max_tokens of the chat model")
     if _is_filtered(error, status, names):
-        return NoAnswer(f"the {who}'s provider stopped the answer ({told})", detail=detail, declined=True)
+        return NoAnswer(f"the {who}'s provider stopped the answer ({shown})", detail=detail, declined=True)
     if status != 429 and (_TOO_LONG.search(names) or _TOO_LONG.search(str(error))):
-        reason = f"the {reads} is longer than the {who} reads; shorten it or use a model that reads more ({told})"
+        reason = f"the {reads} is longer than the {who} reads; shorten it or use a model that reads more ({shown})"
         return NoAnswer(reason, detail=detail, too_long=True)
-    passing = _is_passing(error, status, names)
-    return NoAnswer(f"the {who} failed: {told}", retryable=passing, detail=detail, retry_after=_retry_after(error))
+    reason, passing = f"the {who} failed: {shown}", _is_passing(error, status, names)
+    failure = NoAnswer(reason, retryable=passing, detail=detail, retry_after=_retry_after(error))
+    if passing or not _is_misread(error, status) or failure.turns_down(REQUEST_PARAMETERS):
+        return failure
+    reason = f"{reason} (its provider sent an answer of a form that cannot be read)"
+    return NoAnswer(reason, retryable=True, tries=_TRIES_OF_MISREAD, detail=detail)
 
 
-def is_misread(error: Exception) -> bool:
-    """Whether `error` is what an answer of another form than the provider's own leads to, such as one of no choices."""
-    return isinstance(error, _MISREAD) and _status(error) is None and "keyword argument" not in str(error)
+def _is_misread(error: Exception, status: int | None) -> bool:
+    """Whether `error` is what a body of another form than the provider's own leads to, such as one of no choices."""
+    return isinstance(error, _MISREAD) and status is None and "keyword argument" not in str(error)
 
 
 def _is_filtered(error: Exception, status: int | None, names: str) -> bool:
@@ -128,22 +199,19 @@ def _is_filtered(error: Exception, status: int | None, names: str) -> bool:
     return status in (None, 400, 422) and _FILTERED_WORDS.search(str(error)) is not None
 
 
-def _codes(error: Exception) -> Iterator[str]:
-    """The codes that `error` and the body of its response carry, in lower case."""
+def _codes(holder: object) -> Iterator[str]:
+    """The codes that an exception and the body of its response carry, in lower case."""
     for field in ("code", "type"):
-        if isinstance(value := getattr(error, field, None), str):
+        value = holder.get(field) if isinstance(holder, Mapping) else getattr(holder, field, None)
+        if isinstance(value, str):
             yield value.casefold()
-    yield from _codes_of_body(getattr(error, "body", None))
-
-
-def _codes_of_body(body: object) -> Iterator[str]:
-    if not isinstance(body, Mapping):
-        return
-    for field in ("code", "type"):
-        if isinstance(value := body.get(field), str):
-            yield value.casefold()
-    for field in ("error", "innererror"):
-        yield from _codes_of_body(body.get(field))
+    if not isinstance(holder, Mapping):
+        inner = [getattr(holder, "body", None)]
+    else:
+        inner = [holder.get("error"), holder.get("innererror")]
+    for body in inner:
+        if isinstance(body, Mapping):
+            yield from _codes(body)
 
 
 def _is_passing(error: Exception, status: int | None, names: str) -> bool:
@@ -158,25 +226,22 @@ def _is_passing(error: Exception, status: int | None, names: str) -> bool:
 
 def _status(error: Exception) -> int | None:
     """The HTTP status that `error` carries, if any."""
-    return next((value for value in _statuses(error) if 400 <= value <= 599), None)
-
-
-def _statuses(error: Exception) -> Iterator[int]:
     for holder in (error, getattr(error, "response", None)):
         for field in ("status_code", "status", "http_status", "code"):
             value = getattr(holder, field, None)
-            if isinstance(value, int) and not isinstance(value, bool):
-                yield int(value)
+            if isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599:
+                return int(value)
+    return None
 
 
 def _retry_after(error: Exception) -> float | None:
     """Seconds to wait, from a `retry_after` that `error` carries or from its response's headers."""
     headers = getattr(getattr(error, "response", None), "headers", None)
-    told = getattr(error, "retry_after", None)
-    if told is None and isinstance(headers, Mapping):
-        told = headers.get("retry-after")
+    asked = getattr(error, "retry_after", None)
+    if asked is None and isinstance(headers, Mapping):
+        asked = headers.get("retry-after")
     try:
-        seconds = float(told)  # type: ignore[arg-type]
+        seconds = float(asked)  # type: ignore[arg-type]
     except (TypeError, ValueError):  # none, or a date
         return None
     return seconds if 0 <= seconds < math.inf else None

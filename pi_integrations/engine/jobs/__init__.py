@@ -1,7 +1,6 @@
-"""Durable jobs: what is started is finished, whatever dies meanwhile.
+"""Durable jobs: a job that was started is finished, whichever process dies meanwhile.
 
-`FamilyWork` says how the jobs of a family are done. `JobEngine` starts, runs, follows and cancels
-jobs.
+`FamilyWork` is how the jobs of a family are done. `JobEngine` starts, runs, follows and cancels jobs.
 Importing this package does not import DBOS; importing `engine` does.
 """
 

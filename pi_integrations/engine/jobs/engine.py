@@ -11,25 +11,19 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-import sqlalchemy as sa
 from pydantic import BaseModel
-from sqlalchemy.exc import SQLAlchemyError
 
-from pi_integrations.engine.jobs import views
-from pi_integrations.engine.jobs.announcer import Announcer
-from pi_integrations.engine.jobs.connections import dbos_url
-from pi_integrations.engine.jobs.database import Database
-from pi_integrations.engine.jobs.durable import Durable, QueueAway, announcement_id, workflow_id
+from pi_integrations.engine.jobs.database import Database, dbos_url
+from pi_integrations.engine.jobs.dbos_queue import DbosQueue, QueueAway
 from pi_integrations.engine.jobs.family import FamilyWork
 from pi_integrations.engine.jobs.follower import Follower
 from pi_integrations.engine.jobs.heartbeat import Heartbeat, new_worker_id
-from pi_integrations.engine.jobs.records import JobRecord, JobView
 from pi_integrations.engine.jobs.runner import Runner
 from pi_integrations.engine.jobs.settings import JobSettings
 from pi_integrations.engine.jobs.store import JobStore, KeyConflict
 from pi_integrations.engine.jobs.supervisor import Supervisor
-from pi_integrations.engine.jobs.upkeep import Upkeep
-from pi_integrations.engine.jobs.webhooks import WebhookSender
+from pi_integrations.engine.jobs.tables import JobRecord, JobView
+from pi_integrations.engine.jobs.webhooks import WebhookDelivery, WebhookSender
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models.jobs import JobState
 
@@ -46,86 +40,59 @@ class JobEngine:
     """Starts, runs, follows and cancels jobs; one a process, on the loop that started it.
 
     Args:
-        settings: Where and for how long.
-        families: The kinds of jobs there are. A process works on those it can, and takes the others for its peers.
+        settings: Where jobs are kept, and for how long.
+        works: Every family of jobs. This process works on those it can, and accepts jobs of the others for its peers.
 
     Raises:
         PiUsageError: when the settings or the data directory cannot be used.
     """
 
-    def __init__(self, settings: JobSettings, families: Sequence[FamilyWork[Any]]) -> None:
+    def __init__(self, settings: JobSettings, works: Sequence[FamilyWork[Any]]) -> None:
         url = settings.database_url.get_secret_value() if settings.database_url else None
         worker = new_worker_id()
-        own = [family for family in families if family.missing is None]
-        self._database = Database(url, settings.data_dir)
-        self._store = JobStore(self._database)
-        self._upkeep = Upkeep(self._database)
-        self._webhooks = WebhookSender(settings.webhook_hosts, settings.webhook_secret)
-        self._announcer = Announcer(self._database, self._webhooks)
-        self._runner = Runner(
-            self._database,
-            self._store,
-            {family.path: family for family in families},
-            worker,
-            changed=self._changed,
-            ended=lambda: self._supervisor.look(),
+        own = {work.path: work.concurrency for work in works if work.missing is None}
+        all_works = {work.path: work for work in works}
+        self._database = database = Database(url, settings.data_dir)
+        self._store = store = JobStore(database)
+        self._follower = Follower(database)
+        self._runner = runner = Runner(
+            database, store, settings, all_works, worker, self._follower.changed, lambda: self._supervisor.wake()
         )
-        self._durable = Durable(
-            url=dbos_url(url, settings.data_dir),
-            worker=worker,
-            queues={family.path: family.concurrency for family in own} | self._announcer.queues,
-            perform=self._runner.perform,
-            announce=self._announcer.announce,
-        )
-        self._heartbeat = Heartbeat(
-            self._database,
-            settings,
-            worker=worker,
-            families=[family.path for family in own],
-            after=partial(self._let_go_of_lost, worker=worker),
-            leave=partial(self._store.forgive, worker=worker),
-        )
-        self._supervisor = Supervisor(
-            self._database,
-            self._store,
-            self._durable,
-            self._heartbeat,
-            settings,
-            worker=worker,
-            has_begun=self._has_begun,
-        )
-        self._follower: Follower | None = None
+        self._queue = queue = DbosQueue(dbos_url(url, settings.data_dir), worker, own, runner.run)
+        self._heartbeat = beat = Heartbeat(database, store, runner, settings, worker, own)
+        self._sender = WebhookSender(settings.webhook_hosts, settings.webhook_secret)
+        self._webhooks = webhooks = WebhookDelivery(database, store, beat, self._sender, worker)
+        self._supervisor = Supervisor(database, store, queue, beat, runner, webhooks, settings, worker)
 
     async def start(self) -> None:
-        """Joins the workers of the database, and takes up what was left undone.
+        """Joins the workers of the database, and continues jobs that no worker works on.
 
         Raises:
             PiUsageError: when the database cannot be reached, or another engine of this process runs jobs.
         """
-        self._durable.check_alone()
+        self._queue.check_alone()
         await asyncio.to_thread(self._database.create_tables)
-        self._follower = Follower(self._database)
         await self._heartbeat.start()
-        await self._durable.launch()
+        await self._queue.launch()
         self._supervisor.start()
 
     async def end_streams(self) -> None:
         """Ends the streams that clients follow; they come back for the rest."""
-        if self._follower is not None:
-            await self._follower.aclose()
+        await self._follower.aclose()
 
     async def stop(self) -> None:
-        """Stops work where it is; other workers, or the next start, go on from there."""
+        """Stops work where it is; other workers, or the next start, continue it."""
         await self.end_streams()
         await self._runner.stop()
         await self._supervisor.stop()
-        await self._durable.stop()
+        await self._webhooks.stop()
+        await self._queue.stop()
         # Last: until now the others were to leave our jobs alone.
         await self._heartbeat.stop()
         await self._database.aclose()
 
     async def submit(
-        self, family: FamilyWork[Any], request: BaseModel, *, owner: str, idempotency_key: str | None = None
+        self, work: FamilyWork[Any], request: BaseModel, *, owner: str, idempotency_key: str | None = None
     ) -> JobView:
         """A new job on its queue; the same job for the same key and body.
 
@@ -134,103 +101,78 @@ class JobEngine:
             KeyConflict: when the key made a job of another body.
             SQLAlchemyError: when the database is away.
         """
-        webhook = await self._check(family, request)
-        job = await self._database.write_soon(
-            partial(
-                self._store.create,
-                job_id=uuid.uuid4().hex,
-                family=family.path,
-                owner=owner,
-                request=request.model_dump_json(by_alias=True),
-                idempotency_key=idempotency_key,
-                webhook_url=webhook,
-            )
+        webhook = await self._check(work, request)
+        create = partial(
+            self._store.create,
+            job_id=uuid.uuid4().hex,
+            family=work.path,
+            owner=owner,
+            request=request.model_dump_json(by_alias=True),
+            idempotency_key=idempotency_key,
+            webhook_url=webhook,
         )
-        if job.state is JobState.QUEUED:
-            await self._schedule(job)
+        job = await self._database.write(create)
+        if job.state is not JobState.QUEUED:
+            return await self.view(work, job.job_id, owner=owner) or JobView(job, [])
         try:
-            view = await self.view(family, job.job_id, owner=owner)
-        except SQLAlchemyError:
-            view = None
-        # The job is made, whatever becomes of looking at it.
-        return view or JobView(job, ["LAUNCHING"], None)
+            await self._queue.enqueue(job.job_id, job.attempt, job.family)
+        except QueueAway as error:
+            # The supervisors queue what is not queued.
+            logger.warning("job %s could not be queued at once: %s", job.job_id, error)
+        return JobView(job, ["LAUNCHING"], [])
 
-    async def _check(self, family: FamilyWork[Any], request: BaseModel) -> str | None:
+    async def _check(self, work: FamilyWork[Any], request: BaseModel) -> str | None:
         """The request's webhook, when all of it can be done."""
-        if family.missing is not None and family.path not in await self._database.read(self._upkeep.families):
-            raise PiUsageError(family.missing)
+        if work.missing is not None and work.path not in await self._database.read(self._heartbeat.all_families):
+            raise PiUsageError(work.missing)
         webhook = getattr(request, "webhook_url", None)
         if webhook is not None:
-            self._webhooks.check(str(webhook))
-        family.check(request)
+            self._sender.check(str(webhook))
+        work.check(request)
         return None if webhook is None else str(webhook)
 
-    async def _schedule(self, job: JobRecord) -> None:
-        try:
-            await self._durable.schedule(job.job_id, job.life, job.family)
-        except QueueAway as error:
-            # The job is made, and the supervisors queue what is not queued.
-            logger.warning("job %s could not be queued at once: %s", job.job_id, error)
-
-    async def view(self, family: FamilyWork[Any], job_id: str, *, owner: str, rows: bool = True) -> JobView | None:
-        """The owner's job of that family with its messages, and unless told otherwise all its rows; or None."""
-        if await self.get(family, job_id, owner=owner) is None:
+    async def view(self, work: FamilyWork[Any], job_id: str, *, owner: str, rows: bool = True) -> JobView | None:
+        """The owner's job of that family with its messages, and its rows unless `rows` is False; or None."""
+        if await self.get(work, job_id, owner=owner) is None:
             return None
-        return await self._database.read(
-            partial(views.view, job_id=job_id, rows=rows and family.family.item is not None)
-        )
+        has_rows = rows and work.family.item is not None
+        return await self._database.read(partial(self._store.view, job_id=job_id, rows=has_rows))
 
-    async def get(self, family: FamilyWork[Any], job_id: str, *, owner: str) -> JobRecord | None:
+    async def get(self, work: FamilyWork[Any], job_id: str, *, owner: str) -> JobRecord | None:
         """The owner's job of that family, or None."""
         if not _JOB_ID.fullmatch(job_id):
             return None
-        job = await self._database.read(partial(views.get, job_id=job_id))
-        return job if job is not None and (job.family, job.owner) == (family.path, owner) else None
+        job = await self._database.read(partial(self._store.get, job_id=job_id))
+        return job if job is not None and (job.family, job.owner) == (work.path, owner) else None
+
+    async def find(self, work: FamilyWork[Any], *, owner: str, state: JobState | None) -> list[JobView]:
+        """The owner's jobs of that family without their rows, newest first, at most 1,000."""
+        find = partial(self._store.find, owner=owner, family=work.path, state=state, limit=_LISTED)
+        return await self._database.read(find)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """What `work` returns, from one of the engine's own threads: the loop's are models' to keep."""
+        """The result of `work`, from one of the engine's own threads."""
         return await self._database.in_thread(work)
 
-    async def find(self, family: FamilyWork[Any], *, owner: str, state: JobState | None) -> list[JobView]:
-        """The owner's jobs of that family without their rows, newest first, at most 1,000."""
-        return await self._database.read(
-            partial(views.list_jobs, owner=owner, family=family.path, state=state, limit=_LISTED)
-        )
-
     def follow(self, job_id: str, stream: str, start: int) -> AsyncGenerator[list[str]]:
-        """Lines of `data` (as JSON) or `messages` as they come; see `Follower.lines`."""
-        assert self._follower is not None
+        """Lines of `data` (as JSON) or `messages` as they are written; see `Follower.lines`."""
         return self._follower.lines(job_id, stream, start)
 
     @property
     def readers(self) -> int:
         """How many streams are being followed in this process."""
-        return self._follower.readers if self._follower is not None else 0
+        return self._follower.readers
 
     async def cancel(self, job: JobRecord) -> bool:
-        """Ends a job that goes on, and keeps what it made; False when it had ended already."""
-        cancel = partial(self._store.finish, job_id=job.job_id, state=JobState.CANCELLED)
-        ended = await self._database.write_soon(cancel)
-        # One at work elsewhere lets go at its worker's next beat.
-        self._runner.let_go([(job.job_id, job.life)])
+        """Ends an open job and keeps what it made; False when it had ended already."""
+        ended = await self._database.write(partial(self._store.finish, job_id=job.job_id, state=JobState.CANCELLED))
+        # A job at work elsewhere is stopped at its worker's next beat.
+        self._runner.cancel([(job.job_id, job.attempt)])
         if ended:
-            self._changed(job.job_id)
-            self._supervisor.look()
+            self._follower.changed(job.job_id)
+            self._supervisor.wake()
             if job.worker is None:
                 # Left on its queue it would be taken off and dropped.
                 with suppress(QueueAway):
-                    await self._durable.give_up(job.job_id, job.life)
+                    await self._queue.cancel(job.job_id, job.attempt)
         return ended
-
-    def _let_go_of_lost(self, connection: sa.Connection, *, worker: str) -> Callable[[], None]:
-        held = self._runner.at_work
-        lost = held - self._upkeep.current_lives(connection, worker) if held else held
-        return partial(self._runner.let_go, lost)
-
-    def _has_begun(self, workflow: str) -> bool:
-        lives = {workflow_id(*life) for life in self._runner.lives}
-        return workflow in lives or workflow in map(announcement_id, self._announcer.at_work)
-
-    def _changed(self, job_id: str) -> None:
-        if self._follower is not None:
-            self._follower.changed(job_id)

@@ -1,4 +1,4 @@
-"""What an operator may decide about jobs: frozen values."""
+"""The operator's settings for jobs, as frozen values."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ def _default_data_dir() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class JobSettings:
-    """Where jobs are kept, for how long, and who is told when they end.
+    """Where jobs are kept, for how long, how large their files may be, and which webhooks may be called.
 
     Attributes:
         data_dir: Directory of the SQLite files; default `$XDG_DATA_HOME/pi-integrations`, in the home directory's
             `.local/share` where that is not set.
         database_url: `postgresql://USER:PASSWORD@HOST/DATABASE`, for workers on several machines; takes the place of
             the SQLite files. Hidden in `repr`.
-        retention_days: Days after which a job that ended is removed with its data; 0 keeps all for ever.
-        beat_seconds: How often a worker says that it lives.
-        silence_seconds: After how long a silence its jobs are taken over.
+        retention_days: Days after which a job that ended is removed with its data and files; 0 keeps all for ever.
+        max_artifact_bytes: Bytes that the files of one job may take; default 20 GiB.
+        max_total_artifact_bytes: Bytes that the files of all jobs may take; default 200 GiB.
+        beat_seconds: Seconds between two heartbeats of a worker.
+        silence_seconds: Seconds without a heartbeat after which a worker's jobs are taken over.
         webhook_hosts: Hosts, `HOST` or `HOST:PORT`, that `webhook_url` may name; none refuses every webhook.
         webhook_secret: Signs webhooks; `whsec_` and base64, or any text. Hidden in `repr`.
 
@@ -43,6 +45,8 @@ class JobSettings:
     data_dir: Path = field(default_factory=_default_data_dir)
     database_url: SecretStr | None = None
     retention_days: float = 30.0
+    max_artifact_bytes: int = 20 * 1024**3
+    max_total_artifact_bytes: int = 200 * 1024**3
     beat_seconds: float = 1.0
     silence_seconds: float = 5.0
     webhook_hosts: tuple[str, ...] = ()
@@ -52,6 +56,9 @@ class JobSettings:
         object.__setattr__(self, "data_dir", Path(self.data_dir).expanduser())
         if not self.retention_days >= 0:
             raise PiUsageError(f"retention_days is {self.retention_days}; give 0 for ever, or days > 0")
+        for name in ("max_artifact_bytes", "max_total_artifact_bytes"):
+            if not getattr(self, name) > 0:
+                raise PiUsageError(f"{name} is {getattr(self, name)}; give a number of bytes above 0")
         if not 0 < self.beat_seconds < self.silence_seconds:
             raise PiUsageError(
                 f"beat_seconds is {self.beat_seconds} and silence_seconds {self.silence_seconds}; a beat must be"
@@ -68,7 +75,8 @@ class JobSettings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **given: Any) -> JobSettings:
         """`given` completed from `PI_ENGINE_DATA_DIR`, `PI_ENGINE_DATABASE_URL`, `PI_ENGINE_RETENTION_DAYS`,
-        `PI_ENGINE_WEBHOOK_HOSTS` (comma-separated) and `PI_ENGINE_WEBHOOK_SECRET`.
+        `PI_ENGINE_MAX_ARTIFACT_BYTES`, `PI_ENGINE_MAX_TOTAL_ARTIFACT_BYTES`, `PI_ENGINE_WEBHOOK_HOSTS`
+        (comma-separated) and `PI_ENGINE_WEBHOOK_SECRET`.
 
         Raises:
             PiUsageError: when a value cannot be read.
@@ -86,9 +94,11 @@ def _read(environ: Mapping[str, str] | None) -> dict[str, Any]:
             values[name] = SecretStr(text)
     if hosts := environ.get("PI_ENGINE_WEBHOOK_HOSTS"):
         values["webhook_hosts"] = tuple(host.strip() for host in hosts.split(",") if host.strip())
-    if days := environ.get("PI_ENGINE_RETENTION_DAYS"):
-        try:
-            values["retention_days"] = float(days)
-        except ValueError:
-            raise PiUsageError(f"PI_ENGINE_RETENTION_DAYS is {days!r}; give a number of days") from None
+    kinds = {"retention_days": float, "max_artifact_bytes": int, "max_total_artifact_bytes": int}
+    for name, kind in kinds.items():
+        if text := environ.get(variable := f"PI_ENGINE_{name.upper()}"):
+            try:
+                values[name] = kind(text)
+            except ValueError:
+                raise PiUsageError(f"{variable} is {text!r}; give a number of {name.rpartition('_')[2]}") from None
     return values

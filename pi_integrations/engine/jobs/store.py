@@ -1,45 +1,44 @@
-"""How jobs change; every function is one transaction of its caller's, and changes nothing when it is made twice.
+"""How jobs change and are read; every method is part of its caller's transaction, and is safe to call twice.
 
-A job has lives: each time it is put on the queue its `life` is counted up, and only the worker that claimed the current
-life may write. A worker that was frozen and comes back finds its life over and is refused, so nothing is doubled.
+A job has attempts: each time it is put on the queue its `attempt` is counted up, and only the worker that claimed the
+current attempt may write. A worker that was frozen and comes back finds its attempt over and is refused, so nothing is
+doubled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from pi_integrations.engine.jobs.database import Database
-from pi_integrations.engine.jobs.records import JobRecord
-from pi_integrations.engine.jobs.tables import answers, jobs, lines
+from pi_integrations.engine.jobs.tables import FINAL, OPEN, JobRecord, JobView, answers, jobs, lines
 from pi_integrations.models.jobs import JobState
 
-__all__ = ["Commit", "JobStore", "KeyConflict", "LifeOver"]
+__all__ = ["AttemptOver", "Commit", "JobStore", "KeyConflict"]
 
-_FINAL = [state.value for state in JobState if state.final]
-_OPEN = [state.value for state in JobState if not state.final]
+_MESSAGES_LISTED = 100
 
 
 class KeyConflict(Exception):
     """The idempotency key was used for another body."""
 
 
-class LifeOver(Exception):
+class AttemptOver(Exception):
     """The job is no longer this worker's: cancelled, finished, or taken over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Rows (JSON), message lines and progress (JSON, or None to leave it) to append to a job in one of its lives.
+    """Rows (JSON), message lines and progress (JSON, or None to keep it) to append to a job in one of its attempts.
 
-    `row_count` and `message_count` are the job's before, by which a commit made twice is told.
+    `row_count` and `message_count` are the job's before; a commit made twice is recognised by them.
     """
 
     job_id: str
-    life: int
+    attempt: int
     row_count: int
     message_count: int
     rows: Sequence[str] = ()
@@ -53,7 +52,7 @@ class Commit:
 
 
 class JobStore:
-    """Makes, claims, fills and ends jobs."""
+    """Creates, claims, fills, ends and reads jobs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -74,7 +73,6 @@ class JobStore:
         Raises:
             KeyConflict: when the key made a job of another body.
         """
-        now = self._database.clock(connection)
         made = self._database.insert_new(jobs).values(
             job_id=job_id,
             family=family,
@@ -82,8 +80,8 @@ class JobStore:
             state=JobState.QUEUED.value,
             request=request,
             idempotency_key=idempotency_key,
-            created=now,
-            life=1,
+            created=self._database.clock(connection),
+            attempt=1,
             row_count=0,
             message_count=1,
             webhook_url=webhook_url,
@@ -91,49 +89,49 @@ class JobStore:
         )
         if connection.execute(made).rowcount:
             self._append(connection, job_id, "messages", 0, ["LAUNCHING"])
-        found = connection.execute(sa.select(jobs).where(jobs.c.job_id == job_id)).one_or_none()
+        found = self.get(connection, job_id)
         if found is None:
             same_key = (jobs.c.owner == owner, jobs.c.family == family, jobs.c.idempotency_key == idempotency_key)
-            found = connection.execute(sa.select(jobs).where(*same_key)).one()
+            found = JobRecord.of(connection.execute(sa.select(jobs).where(*same_key)).one())
         if found.request != request:
             raise KeyConflict
-        return JobRecord.of(found)
+        return found
 
-    def claim(self, connection: sa.Connection, job_id: str, life: int, worker: str) -> JobRecord:
+    def claim(self, connection: sa.Connection, job_id: str, attempt: int, worker: str) -> JobRecord:
         """The job, RUNNING and this worker's from now on.
 
         Raises:
-            LifeOver: when that life is not the current one, or the job is over.
+            AttemptOver: when that attempt is not the current one, or the job is over.
         """
-        row = self._current(connection, job_id, life)
+        row = self._current(connection, job_id, attempt)
         if row.worker not in (None, worker):
-            raise LifeOver
+            raise AttemptOver
         values: dict[str, Any] = {"state": JobState.RUNNING.value, "worker": worker}
         if row.state == JobState.QUEUED:
             self._append(connection, job_id, "messages", row.message_count, ["RUNNING"])
             values["message_count"] = row.message_count + 1
-        connection.execute(sa.update(jobs).where(jobs.c.job_id == job_id).values(**values))
+        _update(connection, job_id, values)
         return JobRecord.of(connection.execute(sa.select(jobs).where(jobs.c.job_id == job_id)).one())
 
     def commit(self, connection: sa.Connection, new: Commit) -> None:
         """Appends rows and messages and replaces the progress.
 
         Raises:
-            LifeOver: when the life is over; nothing is written.
+            AttemptOver: when the attempt is over; nothing is written.
         """
-        current = self._current(connection, new.job_id, new.life)
+        current = self._current(connection, new.job_id, new.attempt)
         row_count, message_count = new.counts_after
         values: dict[str, Any] = {"row_count": row_count, "message_count": message_count}
         if (current.row_count, current.message_count) == (new.row_count, new.message_count):
             self._append(connection, new.job_id, "data", new.row_count, new.rows)
             self._append(connection, new.job_id, "messages", new.message_count, map(_one_line, new.messages))
         elif (current.row_count, current.message_count) != new.counts_after:
-            raise LifeOver
+            raise AttemptOver
         if new.progress is not None:
             values["progress"] = new.progress
         if new.rows:
-            values["deaths"] = 0
-        connection.execute(sa.update(jobs).where(jobs.c.job_id == new.job_id).values(**values))
+            values["crashes"] = 0
+        _update(connection, new.job_id, values)
 
     def finish(
         self,
@@ -141,23 +139,23 @@ class JobStore:
         job_id: str,
         state: JobState,
         *,
-        life: int | None = None,
+        attempt: int | None = None,
         result: str | None = None,
         error: str | None = None,
     ) -> bool:
         """Ends a job, with a last message line; False when it had ended already.
 
         Args:
-            life: When given, only this life may end it.
+            attempt: When given, only this attempt may end it.
             result: The result's fields, as JSON.
 
         Raises:
-            LifeOver: when that life is over.
+            AttemptOver: when that attempt is over.
         """
         try:
-            current = self._current(connection, job_id, life)
-        except LifeOver:
-            if life is not None:
+            current = self._current(connection, job_id, attempt)
+        except AttemptOver:
+            if attempt is not None:
                 raise
             return False
         last = [_one_line(error), state.value] if error else [state.value]
@@ -170,24 +168,24 @@ class JobStore:
             "error": _storable(error) if error else None,
             "result": result,
         }
-        connection.execute(sa.update(jobs).where(jobs.c.job_id == job_id).values(**values))
+        _update(connection, job_id, values)
         connection.execute(sa.delete(answers).where(answers.c.job_id == job_id))
         return True
 
-    def next_life(self, connection: sa.Connection, job_id: str, life: int, deaths: int) -> int | None:
-        """Ends `life` and begins the next one, whose number it gives; None when somebody else did, or the job ended.
+    def next_attempt(self, connection: sa.Connection, job_id: str, attempt: int, crashes: int) -> int | None:
+        """Ends `attempt` and returns the next one's number; None when another worker did, or the job ended.
 
         Args:
-            deaths: How many workers died at the job in a row by now.
+            crashes: Workers that died at the job in a row by now.
         """
-        where = (jobs.c.job_id == job_id, jobs.c.life == life, jobs.c.state.in_(_OPEN))
-        changed = sa.update(jobs).where(*where).values(life=life + 1, worker=None, deaths=deaths)
-        return life + 1 if connection.execute(changed).rowcount else None
+        where = (jobs.c.job_id == job_id, jobs.c.attempt == attempt, jobs.c.state.in_(OPEN))
+        changed = sa.update(jobs).where(*where).values(attempt=attempt + 1, worker=None, crashes=crashes)
+        return attempt + 1 if connection.execute(changed).rowcount else None
 
-    def forgive(self, connection: sa.Connection, worker: str) -> None:
-        """`worker` stops and did not die: what is left of its jobs will be taken over all the same."""
-        own = (jobs.c.worker == worker, jobs.c.state.in_(_OPEN))
-        connection.execute(sa.update(jobs).where(*own).values(deaths=jobs.c.deaths - 1))
+    def uncount_crash(self, connection: sa.Connection, worker: str) -> None:
+        """Takes one crash off the jobs of a worker that stops: taking them over counts one, and it did not crash."""
+        own = (jobs.c.worker == worker, jobs.c.state.in_(OPEN))
+        connection.execute(sa.update(jobs).where(*own).values(crashes=jobs.c.crashes - 1))
 
     def answer(self, connection: sa.Connection, job_id: str, key: str) -> str | None:
         """The recorded answer for `key` as JSON, or None."""
@@ -195,34 +193,84 @@ class JobStore:
         return connection.execute(sa.select(answers.c.answer).where(*where)).scalar_one_or_none()
 
     def record(self, connection: sa.Connection, job_id: str, key: str, answer: str) -> str:
-        """Records an answer, unless one is there already or the job is over; the one that is kept."""
+        """The answer that is kept for `key`: an earlier one, else this one, recorded unless the job is over."""
         try:
             current = self._current(connection, job_id, None)
-        except LifeOver:
+        except AttemptOver:
             return answer
         made = self._database.insert_new(answers).values(job_id=job_id, key=key, answer=answer)
         if connection.execute(made).rowcount:
-            if current.deaths:
-                connection.execute(sa.update(jobs).where(jobs.c.job_id == job_id).values(deaths=0))
+            if current.crashes:
+                _update(connection, job_id, {"crashes": 0})
             return answer
         return self.answer(connection, job_id, key) or answer
 
-    def _current(self, connection: sa.Connection, job_id: str, life: int | None) -> Any:
-        """The job's row, locked, if it goes on and `life` is its current one."""
-        columns = (jobs.c.state, jobs.c.life, jobs.c.worker, jobs.c.row_count, jobs.c.message_count, jobs.c.deaths)
+    def open_jobs(self, connection: sa.Connection, *, claimed: bool) -> list[sa.Row[Any]]:
+        """Id, family, attempt, worker and crashes of every open job that a worker has claimed, or that none has."""
+        condition = jobs.c.worker.is_not(None) if claimed else jobs.c.worker.is_(None)
+        query = sa.select(jobs.c.job_id, jobs.c.family, jobs.c.attempt, jobs.c.worker, jobs.c.crashes)
+        return list(connection.execute(query.where(jobs.c.state.in_(OPEN), condition)))
+
+    def get(self, connection: sa.Connection, job_id: str) -> JobRecord | None:
+        """The job, or None."""
+        row = connection.execute(sa.select(jobs).where(jobs.c.job_id == job_id)).one_or_none()
+        return JobRecord.of(row) if row else None
+
+    def view(self, connection: sa.Connection, job_id: str, *, rows: bool) -> JobView | None:
+        """The job with its messages, and its rows too if wanted; or None."""
+        if (record := self.get(connection, job_id)) is None:
+            return None
+        messages = _lines(connection, job_id, "messages", record.message_count)
+        return JobView(record, messages, _lines(connection, job_id, "data", record.row_count) if rows else None)
+
+    def find(
+        self, connection: sa.Connection, *, owner: str, family: str, state: JobState | None, limit: int
+    ) -> list[JobView]:
+        """An owner's jobs of a family, newest first, each with its first message and its last ones, up to 100."""
+        query = sa.select(jobs).where(jobs.c.owner == owner, jobs.c.family == family)
+        if state is not None:
+            query = query.where(jobs.c.state == state.value)
+        # Read before the messages, and cut to the counts: on Postgres each statement sees a moment of its own.
+        found = connection.execute(query.order_by(jobs.c.created.desc(), jobs.c.job_id).limit(limit)).all()
+        views = {row.job_id: JobView(JobRecord.of(row), []) for row in found}
+        recent = sa.or_(lines.c.sequence == 0, lines.c.sequence > jobs.c.message_count - _MESSAGES_LISTED)
+        messages = (
+            sa.select(lines.c.job_id, lines.c.sequence, lines.c.line)
+            .join(jobs, jobs.c.job_id == lines.c.job_id)
+            .where(lines.c.job_id.in_(list(views)), lines.c.stream == "messages", recent)
+            .order_by(lines.c.job_id, lines.c.sequence)
+        )
+        for line in connection.execute(messages):
+            view = views[line.job_id]
+            if line.sequence < view.record.message_count:
+                view.messages.append(line.line)
+        return list(views.values())
+
+    def _current(self, connection: sa.Connection, job_id: str, attempt: int | None) -> Any:
+        """The row of an open job, locked, if `attempt` is its current one or None."""
+        columns = (jobs.c.state, jobs.c.attempt, jobs.c.worker, jobs.c.row_count, jobs.c.message_count, jobs.c.crashes)
         query = sa.select(*columns).where(jobs.c.job_id == job_id).with_for_update()
         row = connection.execute(query).one_or_none()
-        if row is None or row.state in _FINAL or (life is not None and row.life != life):
-            raise LifeOver
+        if row is None or row.state in FINAL or (attempt is not None and row.attempt != attempt):
+            raise AttemptOver
         return row
 
-    def _append(self, connection: sa.Connection, job_id: str, stream: str, start: int, new: Any) -> None:
+    def _append(self, connection: sa.Connection, job_id: str, stream: str, start: int, new: Iterable[str]) -> None:
         values = [
-            {"job_id": job_id, "stream": stream, "sequence": start + number, "line": line}
-            for number, line in enumerate(new)
+            {"job_id": job_id, "stream": stream, "sequence": number, "line": line}
+            for number, line in enumerate(new, start)
         ]
         if values:
             connection.execute(sa.insert(lines), values)
+
+
+def _update(connection: sa.Connection, job_id: str, values: dict[str, Any]) -> None:
+    connection.execute(sa.update(jobs).where(jobs.c.job_id == job_id).values(**values))
+
+
+def _lines(connection: sa.Connection, job_id: str, stream: str, end: int) -> list[str]:
+    where = (lines.c.job_id == job_id, lines.c.stream == stream, lines.c.sequence < end)
+    return list(connection.execute(sa.select(lines.c.line).where(*where).order_by(lines.c.sequence)).scalars())
 
 
 def _one_line(text: str) -> str:

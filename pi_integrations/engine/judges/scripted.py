@@ -10,8 +10,8 @@ from pi_integrations.engine.judges.protocol import Exchange, Verdict
 
 __all__ = ["ScriptedJudge"]
 
-Answer: TypeAlias = float | Verdict | BaseException
-Script: TypeAlias = Mapping[str, Answer] | Callable[[Exchange, str], Answer]
+ScriptedAnswer: TypeAlias = float | Verdict | BaseException
+Script: TypeAlias = Mapping[str, ScriptedAnswer] | Callable[[Exchange, str], ScriptedAnswer]
 
 
 class ScriptedJudge:
@@ -58,7 +58,7 @@ class ScriptedJudge:
 
     def _verdict(self, exchange: Exchange, question: str) -> Verdict:
         if callable(self._script):
-            answer: Answer | None = self._script(exchange, question)
+            answer: ScriptedAnswer | None = self._script(exchange, question)
         else:
             answer = self._script.get(question, self._default)
         if isinstance(answer, BaseException):

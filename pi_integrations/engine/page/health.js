@@ -1,4 +1,4 @@
-// The top of the page: whether the engine is there, who judges, and the key it may ask for.
+// The top of the page: whether the engine answers, its judge, and the form for a key.
 import { ask, connection, saveKey, savedKey } from "./api.js";
 import { announce, byId, write } from "./dom.js";
 
@@ -42,7 +42,7 @@ async function look() {
     turn("up");
     byId("health-text").textContent = `judge ${judge}`;
   } catch {
-    // `call` has told what there is to tell.
+    // `call` has reported it.
   }
 }
 

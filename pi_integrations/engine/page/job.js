@@ -2,7 +2,7 @@
 import { ask, call, Refusal } from "./api.js";
 import { age, announce, byId, el, figure, shortened, write } from "./dom.js";
 import { asRow } from "./families.js";
-import { isOver, withNumber } from "./job_list.js";
+import { isOver } from "./job_list.js";
 import { drawProgress } from "./jobs.js";
 import { MessagesPane, RowsPane } from "./panes.js";
 import { follow } from "./streams.js";
@@ -12,7 +12,6 @@ const SHOWN_FIGURES = {
   output_tokens: "tokens written",
   cost_usd: "cost, US$",
   distinct_2: "distinct-2",
-  self_bleu: "self-BLEU",
   mean_pairwise_similarity: "mean similarity",
 };
 
@@ -40,8 +39,8 @@ export class JobView {
     for (const name of ["job-found", "job-missing", "job-cancel", "job-download", "job-state"])
       byId(name).hidden = true;
     write(byId("job-about"), id);
-    byId("job-data").hidden = !family.rows;
-    this.rows = family.rows ? new RowsPane(family, this.#leaving.signal, () => this.#countRows()) : null;
+    byId("job-data").hidden = !family.items;
+    this.rows = family.items ? new RowsPane(family, this.#leaving.signal, () => this.#countRows()) : null;
     this.messages = new MessagesPane(this.#leaving.signal, () => this.list.refresh());
     this.#follow(`${family.path}/${encodeURIComponent(id)}`, this.#leaving.signal);
     this.list.refresh();
@@ -89,7 +88,7 @@ export class JobView {
       const job = await ask("GET", `${this.family.path}/${encodeURIComponent(this.id)}`, {
         signal: this.#leaving.signal,
       });
-      return withNumber({ ...job, data: null });
+      return { ...job, data: null };
     } catch {
       return null;
     }
@@ -113,13 +112,13 @@ export class JobView {
   }
 
   #drawFigures(figures) {
-    const told = Object.entries(figures).filter(([, value]) => typeof value === "number");
+    const numbers = Object.entries(figures).filter(([, value]) => typeof value === "number");
     byId("job-figures").replaceChildren(
-      ...told.map(([name, value]) =>
+      ...numbers.map(([name, value]) =>
         el("div", {}, el("dt", {}, SHOWN_FIGURES[name] ?? name.replaceAll("_", " ")), el("dd", {}, figure(value))),
       ),
     );
-    byId("job-figures").hidden = !told.length;
+    byId("job-figures").hidden = !numbers.length;
   }
 
   #countRows() {
@@ -132,8 +131,8 @@ export class JobView {
   #askWhetherToCancel() {
     const made = this.rows?.total ?? 0;
     byId("cancel-text").textContent = made
-      ? "The rows it has made are kept. It cannot be taken up again."
-      : "It has made nothing yet. It cannot be taken up again.";
+      ? "The rows it has made are kept. It cannot be resumed."
+      : "It has made nothing yet. It cannot be resumed.";
     byId("cancel-problem").hidden = true;
     byId("cancel-dialog").showModal();
   }

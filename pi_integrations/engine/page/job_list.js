@@ -1,12 +1,10 @@
-// The jobs the engine told of, asked for again while somebody looks.
-import { ask, Refusal, Unreachable } from "./api.js";
+// The engine's jobs, fetched again and again while the page is in view.
+import { ask, Unreachable } from "./api.js";
 import { FAMILIES } from "./families.js";
 
 const BUSY_PAUSE = 700;
 const IDLE_PAUSE = 4000;
 const OVER = ["DONE", "ERROR", "CANCELLED"];
-const WANTED = "pi-engine-wanted";
-const KEPT = 200;
 
 /** Whether a state is final. */
 export const isOver = (state) => OVER.includes(state);
@@ -20,19 +18,19 @@ export class JobList extends EventTarget {
   #timer = null;
   #asking = null;
 
-  /** Asks from now on, again and again, until `rest`. */
+  /** Fetches from now on, again and again, until `rest`. */
   watch() {
     if (!this.#watching) this.refresh();
     this.#watching = true;
   }
 
-  /** Asks no more until `watch`. */
+  /** Stops until `watch`. */
   rest() {
     clearTimeout(this.#timer);
     this.#watching = false;
   }
 
-  /** Forgets what another key's engine told. */
+  /** Drops the jobs of another key. */
   clear() {
     Object.assign(this, { jobs: [], refused: null, loaded: false });
   }
@@ -42,7 +40,7 @@ export class JobList extends EventTarget {
     return this.jobs.find((job) => job.job_id === id && job.family === family);
   }
 
-  /** Asks now; what comes is told by a `change`. */
+  /** Fetches the jobs now, and sends a `change`. */
   refresh() {
     this.#asking ??= this.#refresh().finally(() => (this.#asking = null));
     return this.#asking;
@@ -54,17 +52,14 @@ export class JobList extends EventTarget {
     if (!document.hidden) await this.#ask();
     if (!this.#watching) return;
     const pause = this.jobs.some((job) => !isOver(job.state)) ? BUSY_PAUSE : IDLE_PAUSE;
-    // A list that takes long is asked for seldom.
+    // A list that takes long is fetched less often.
     this.#timer = setTimeout(() => this.refresh(), Math.max(pause, 5 * (performance.now() - began)));
   }
 
   async #ask() {
     try {
       const lists = await Promise.all(FAMILIES.map(jobsOf));
-      this.jobs = lists
-        .flat()
-        .map(withNumber)
-        .sort((one, other) => (other.created ?? 0) - (one.created ?? 0));
+      this.jobs = lists.flat().sort((one, other) => (other.created ?? 0) - (one.created ?? 0));
       this.refused = null;
       this.loaded = true;
     } catch (error) {
@@ -79,31 +74,10 @@ export class JobList extends EventTarget {
 export async function startJob(family, body, key) {
   const headers = { "idempotency-key": key };
   const { job_id } = await ask("POST", family.path, { body, headers });
-  const numbers = { ...wantedNumbers(), [job_id]: body[family.number] };
-  localStorage.setItem(WANTED, JSON.stringify(Object.fromEntries(Object.entries(numbers).slice(-KEPT))));
   return job_id;
 }
 
-/** A job with how many rows it is to make: the status does not say, but this browser may have started it. */
-export function withNumber(job) {
-  return { wanted: wantedNumbers()[job.job_id], ...job };
-}
-
-function wantedNumbers() {
-  try {
-    return JSON.parse(localStorage.getItem(WANTED)) ?? {};
-  } catch {
-    return {};
-  }
-}
-
 async function jobsOf(family) {
-  try {
-    const jobs = await ask("GET", family.path);
-    return jobs.map((job) => ({ ...job, family }));
-  } catch (error) {
-    // An engine may know fewer families than this page.
-    if (error instanceof Refusal && error.status === 404) return [];
-    throw error;
-  }
+  const jobs = await ask("GET", family.path);
+  return jobs.map((job) => ({ ...job, family }));
 }

@@ -79,8 +79,8 @@ function fill(row, job) {
 }
 
 function latest(job) {
-  const told = (job.detailed_status ?? []).filter((line) => !/^[A-Z]+$/.test(line) && !line.startsWith("{"));
-  return told.at(-1);
+  const texts = (job.detailed_status ?? []).filter((line) => !/^[A-Z]+$/.test(line) && !line.startsWith("{"));
+  return texts.at(-1);
 }
 
 /** Shows how many rows a job has made, as a bar where it is known how many it is to make. */

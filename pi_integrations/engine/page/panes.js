@@ -8,7 +8,7 @@ const GATHER = 60;
 const NEAR = 40;
 const STATE = /^[A-Z]+$/;
 
-/** A box of lines; what is not drawn when `signal` aborts never is. */
+/** A box of lines; nothing is drawn after `signal` aborts. */
 class Pane {
   total = 0;
   #waiting = [];
@@ -22,7 +22,7 @@ class Pane {
     this.box = byId(`${name}-scroll`);
     this.counter = byId(`${name}-count`);
     this.list.replaceChildren();
-    this.#tell();
+    this.#drawCount();
     this.#keepEnd();
   }
 
@@ -62,11 +62,11 @@ class Pane {
     this.list.append(...lines.map((line, index) => this.element(line, first + index)));
     while (this.list.children.length > SHOWN) this.list.firstChild.remove();
     this.#toEnd();
-    this.#tell();
+    this.#drawCount();
     this.drawn?.();
   }
 
-  #tell() {
+  #drawCount() {
     write(
       this.counter,
       this.total > SHOWN ? `the last ${SHOWN} of ${figure(this.total)}` : this.total ? figure(this.total) : "",
@@ -142,12 +142,12 @@ function asText(value) {
   return typeof value === "string" ? value : value === undefined ? "" : JSON.stringify(value);
 }
 
-/** The names and values of a line that is a JSON object, without those that say nothing; null for any other line. */
+/** The names and values of a line that is a JSON object, without zeros and nulls; null for any other line. */
 function readMetrics(line) {
   if (!line.startsWith("{")) return null;
   try {
-    const told = Object.entries(JSON.parse(line)).filter(([, value]) => value !== null && value !== 0);
-    return told.map(([name, value]) => [
+    const values = Object.entries(JSON.parse(line)).filter(([, value]) => value !== null && value !== 0);
+    return values.map(([name, value]) => [
       name.replaceAll("_", " "),
       shortened(typeof value === "number" ? figure(value) : asText(value), 200),
     ]);

@@ -40,7 +40,7 @@ function readSpec() {
   try {
     return JSON.parse(byId("score-spec").value);
   } catch (error) {
-    addProblem(byId("score-spec"), `is no JSON: ${error.message}`);
+    addProblem(byId("score-spec"), `is not valid JSON: ${error.message}`);
     byId("score-spec").focus();
     return undefined;
   }

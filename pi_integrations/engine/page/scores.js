@@ -83,10 +83,10 @@ function bar(score) {
 }
 
 function foot({ provenance, usage }, milliseconds) {
-  const told = [el("span", {}, `${figure(Math.round(milliseconds))} ms`)];
-  if (provenance) told.unshift(el("span", {}, "judge ", el("code", {}, provenance.judge)));
+  const parts = [el("span", {}, `${figure(Math.round(milliseconds))} ms`)];
+  if (provenance) parts.unshift(el("span", {}, "judge ", el("code", {}, provenance.judge)));
   const tokens = (usage?.input_tokens ?? 0) + (usage?.output_tokens ?? 0);
-  if (tokens) told.push(el("span", {}, count(tokens, "token")));
-  if (typeof usage?.cost_usd === "number") told.push(el("span", {}, `US$ ${figure(usage.cost_usd)}`));
-  return el("p", { class: "scores-foot" }, ...told);
+  if (tokens) parts.push(el("span", {}, count(tokens, "token")));
+  if (typeof usage?.cost_usd === "number") parts.push(el("span", {}, `US$ ${figure(usage.cost_usd)}`));
+  return el("p", { class: "scores-foot" }, ...parts);
 }

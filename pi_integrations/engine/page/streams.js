@@ -8,7 +8,7 @@ const LONGEST_PAUSE = 5000;
  * Gives lines to `take`, some at a time, until the job is over and all were given, or `signal` aborts.
  *
  * `isOver` says whether the job has ended. A hidden tab lets go of its connection, since browsers allow six to a
- * server, and goes on when it is seen again. Raises Refusal when the engine will not have it.
+ * server, and goes on when it is seen again. Raises Refusal when the engine refuses it.
  */
 export async function follow(path, { take, isOver, signal }) {
   let next = 0;

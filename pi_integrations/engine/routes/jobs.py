@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from functools import partial
 from json import loads
@@ -15,9 +15,10 @@ from starlette.responses import Response, StreamingResponse
 
 from pi_integrations.engine.jobs.engine import JobEngine, KeyConflict
 from pi_integrations.engine.jobs.family import FamilyWork
-from pi_integrations.engine.jobs.records import JobRecord, JobView
-from pi_integrations.engine.routes.answers import error_response, json_response
+from pi_integrations.engine.jobs.tables import JobRecord, JobView
+from pi_integrations.engine.routes.answers import error_response, invalid_response, json_response, request_body
 from pi_integrations.errors import PiUsageError
+from pi_integrations.models.families import JobFamily
 from pi_integrations.models.jobs import JobState
 from pi_integrations.models.problems import describe
 from pi_integrations.models.wire import (
@@ -30,81 +31,80 @@ from pi_integrations.models.wire import (
 __all__ = ["job_routes"]
 
 
-def job_routes(engine: JobEngine, families: Sequence[FamilyWork[Any]]) -> APIRouter:
+def job_routes(engine: JobEngine, works: Iterable[FamilyWork[Any]]) -> APIRouter:
     """Start, list, get, cancel and follow, for each family."""
     router = APIRouter()
-    for family in families:
-        _add(router, _Family(engine, family), family)
+    for work in works:
+        _add(router, _Handlers(engine, work), work.family)
     return router
 
 
-def _add(router: APIRouter, handlers: _Family, family: FamilyWork[Any]) -> None:
-    path = family.path
-    told: dict[int | str, dict[str, Any]] = {200: {"model": family.family.status}}
+def _add(router: APIRouter, handlers: _Handlers, family: JobFamily[Any, Any, Any]) -> None:
+    path, job = family.path, family.path + "/{job_id}"
+    status: dict[int | str, dict[str, Any]] = {200: {"model": family.status}}
     tags: list[Any] = [path.strip("/").split("/")[0]]
-    body = {"$ref": f"#/components/schemas/{family.family.request.__name__}"}
-    started = {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
-    add = router.add_api_route
-    add(path, handlers.start, methods=["POST"], tags=tags, response_model=None, responses=told, openapi_extra=started)
-    add(path, handlers.find, methods=["GET"], tags=tags, response_model=None)
-    add(path + "/{job_id}", handlers.get, methods=["GET"], tags=tags, response_model=None, responses=told)
-    add(path + "/{job_id}", handlers.cancel, methods=["DELETE"], tags=tags, response_model=None)
-    add(path + "/{job_id}/messages", handlers.messages, methods=["GET"], tags=tags, response_model=None)
-    if family.family.item is not None:
-        add(path + "/{job_id}/data", handlers.data, methods=["GET"], tags=tags, response_model=None)
+    add = partial(router.add_api_route, tags=tags, response_model=None)
+    add(path, handlers.start, methods=["POST"], responses=status, openapi_extra=request_body(family.request))
+    add(path, handlers.find, methods=["GET"])
+    add(job, handlers.get, methods=["GET"], responses=status)
+    add(job, handlers.cancel, methods=["DELETE"])
+    add(job + "/messages", handlers.messages, methods=["GET"])
+    if family.item is not None:
+        add(job + "/data", handlers.data, methods=["GET"])
 
 
-class _Family:
+class _Handlers:
     """The handlers of one family's routes."""
 
-    def __init__(self, engine: JobEngine, family: FamilyWork[Any]) -> None:
+    def __init__(self, engine: JobEngine, work: FamilyWork[Any]) -> None:
         self._engine = engine
-        self._family = family
+        self._work = work
+        self._family = work.family
 
     async def start(self, request: Request) -> Response:
         """Starts a job, and answers at once; the same `Idempotency-Key` and body answer the same job."""
         key = request.headers.get(IDEMPOTENCY_HEADER)
         if key is not None and not (key.isprintable() and 0 < len(key) <= MAX_IDEMPOTENCY_KEY):
             message = f"has {len(key)} characters; send 1 to {MAX_IDEMPOTENCY_KEY} printable ones"
-            return _invalid(["header", IDEMPOTENCY_HEADER], message)
+            return invalid_response(["header", IDEMPOTENCY_HEADER], message)
         try:
-            body: BaseModel = self._family.family.request.model_validate_json(await request.body())
+            body: BaseModel = self._family.request.model_validate_json(await request.body())
         except ValidationError as error:
             return error_response(422, describe(error, prefix=["body"]), retryable=False)
         try:
-            view = await self._engine.submit(self._family, body, owner=_owner(request), idempotency_key=key)
+            view = await self._engine.submit(self._work, body, owner=_owner(request), idempotency_key=key)
         except PiUsageError as error:
-            return _invalid(["body"], str(error))
+            return invalid_response(["body"], str(error))
         except KeyConflict:
             return error_response(409, "this Idempotency-Key started a job with another body", retryable=False)
         except SQLAlchemyError:
-            return _away("The job may or may not be made: the same Idempotency-Key never makes two. ")
-        return await self._told(view)
+            return _away("The job may have been made: the same Idempotency-Key never makes two. ")
+        return await self._answer(view)
 
     async def find(self, request: Request, state: str | None = None) -> Response:
-        """The caller's jobs, newest first, at most 1,000: without their data, and with the last messages alone."""
+        """The caller's jobs, newest first, at most 1,000: without their data, and with only their last messages."""
         try:
             wanted = JobState(state) if state else None
         except ValueError:
             states = ", ".join(JobState)
-            return _invalid(["query", "state"], f"is {state!r}; give one of {states}")
+            return invalid_response(["query", "state"], f"is {state!r}; give one of {states}")
         try:
-            found = await self._engine.find(self._family, owner=_owner(request), state=wanted)
+            found = await self._engine.find(self._work, owner=_owner(request), state=wanted)
             return json_response([self._status(view) for view in found])
         except SQLAlchemyError:
             return _away()
 
     async def get(self, request: Request, job_id: str) -> Response:
-        """A job's status, with its data so far; `?data=false` leaves them out."""
+        """A job's status, with its data so far; `?data=false` leaves the data out."""
         rows = request.query_params.get("data") != "false"
         try:
-            view = await self._engine.view(self._family, job_id, owner=_owner(request), rows=rows)
+            view = await self._engine.view(self._work, job_id, owner=_owner(request), rows=rows)
         except SQLAlchemyError:
             return _away()
-        return self._unknown(job_id) if view is None else await self._told(view)
+        return self._unknown(job_id) if view is None else await self._answer(view)
 
     async def cancel(self, request: Request, job_id: str) -> Response:
-        """Cancels a job; what it made is kept."""
+        """Cancels a job and keeps what it made."""
 
         async def cancel(job: JobRecord) -> Response:
             if await self._engine.cancel(job):
@@ -122,13 +122,13 @@ class _Family:
         return await self._stream(request, job_id, "data")
 
     async def _stream(self, request: Request, job_id: str, stream: str) -> Response:
-        asked = request.query_params.get("start", "0")
-        if not (asked.isascii() and asked.isdecimal() and len(asked) < 10):
-            return _invalid(["query", "start"], f"is {asked[:20]!r}; give the number of the first line, from 0")
+        start = request.query_params.get("start", "0")
+        if not (start.isascii() and start.isdecimal() and len(start) < 10):
+            return invalid_response(["query", "start"], f"is {start[:20]!r}; give the number of the first line, from 0")
 
         async def follow(job: JobRecord) -> Response:
-            chunks = self._chunks(job.job_id, stream, int(asked))
-            headers = {STREAM_START_HEADER: asked, "cache-control": "no-store", "x-accel-buffering": "no"}
+            chunks = self._chunks(job.job_id, stream, int(start))
+            headers = {STREAM_START_HEADER: start, "cache-control": "no-store", "x-accel-buffering": "no"}
             return StreamingResponse(chunks, media_type="text/plain; charset=utf-8", headers=headers)
 
         return await self._with_job(request, job_id, follow)
@@ -137,12 +137,12 @@ class _Family:
         async with aclosing(self._engine.follow(job_id, stream, start)) as chunks:
             async for lines in chunks:
                 if stream == "data":
-                    lines = [self._family.family.encode_item(line) for line in lines]
+                    lines = [self._family.encode_item(line) for line in lines]
                 yield "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
 
     async def _with_job(self, request: Request, job_id: str, answer: Any) -> Response:
         try:
-            job = await self._engine.get(self._family, job_id, owner=_owner(request))
+            job = await self._engine.get(self._work, job_id, owner=_owner(request))
             if job is None:
                 return self._unknown(job_id)
             response: Response = await answer(job)
@@ -153,12 +153,9 @@ class _Family:
     def _unknown(self, job_id: str) -> Response:
         return error_response(404, f"no job {job_id[:64]!r} of yours at {self._family.path}", retryable=False)
 
-    async def _told(self, view: JobView) -> Response:
+    async def _answer(self, view: JobView) -> Response:
         # In a thread: a job may have a hundred thousand rows.
-        return await self._engine.in_thread(partial(self._response, view))
-
-    def _response(self, view: JobView) -> Response:
-        return json_response(self._status(view))
+        return await self._engine.in_thread(lambda: json_response(self._status(view)))
 
     def _status(self, view: JobView) -> dict[str, Any]:
         job = view.record
@@ -168,7 +165,7 @@ class _Family:
             "detailed_status": view.messages,
             "created": job.created,
         }
-        if self._family.family.item is not None:
+        if self._family.item is not None:
             status["data"] = None if view.rows is None else [loads(row) for row in view.rows]
         if job.error is not None:
             status["error"] = job.error
@@ -180,11 +177,7 @@ def _owner(request: Request) -> str:
     return owner
 
 
-def _invalid(location: list[str], message: str) -> Response:
-    return error_response(422, [{"type": "value_error", "loc": location, "msg": message}], retryable=False)
-
-
-def _away(asked: str = "") -> Response:
-    response = error_response(503, f"the engine's job database does not answer. {asked}Try again", retryable=True)
+def _away(hint: str = "") -> Response:
+    response = error_response(503, f"the engine's job database does not answer. {hint}Try again", retryable=True)
     response.headers[RETRY_AFTER_HEADER] = "2"
     return response

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from pi_integrations.engine.routes.answers import error_response, json_response
+from pi_integrations.engine.routes.answers import error_response, invalid_response, json_response, request_body
 from pi_integrations.engine.scoring.service import ScoreService, ScoringFailed
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import ScoreRequest, ScoreResult, describe
@@ -25,7 +23,7 @@ def scoring_routes(service: ScoreService, default_policy: UnscoredPolicy) -> API
         """Scores one exchange against a scoring spec of either generation."""
         policy = request.headers.get(UNSCORED_HEADER, default_policy)
         if policy not in ("error", "partial"):
-            return _invalid(["header", UNSCORED_HEADER], f"is {policy!r}; send error or partial")
+            return invalid_response(["header", UNSCORED_HEADER], f"is {policy!r}; send error or partial")
         try:
             body = ScoreRequest.model_validate_json(await request.body())
         except ValidationError as error:
@@ -33,26 +31,17 @@ def scoring_routes(service: ScoreService, default_policy: UnscoredPolicy) -> API
         try:
             return json_response(await service.score(body, policy))  # type: ignore[arg-type]
         except PiUsageError as error:
-            return _invalid(["body", "scoring_spec"], str(error))
+            return invalid_response(["body", "scoring_spec"], str(error))
         except ScoringFailed as failure:
             status = 422 if failure.fault == "code" else 502
             return error_response(status, str(failure), retryable=failure.retryable)
 
-    # The body is read by hand, so its schema is told by hand; `describe_bodies` puts it among the components.
     router.add_api_route(
         SCORE_PATH,
         score,
         methods=["POST"],
         response_model=None,
         responses={200: {"model": ScoreResult}},
-        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _schema()}}}},
+        openapi_extra=request_body(ScoreRequest),
     )
     return router
-
-
-def _invalid(location: list[str], message: str) -> Response:
-    return error_response(422, [{"type": "value_error", "loc": location, "msg": message}], retryable=False)
-
-
-def _schema() -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{ScoreRequest.__name__}"}

@@ -17,7 +17,7 @@ Knots = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One question, whoever answers it."""
+    """One question of any scoring type."""
 
     key: str
     text: str

@@ -1,63 +1,87 @@
-"""Scores one request: who answers which question, at the same time, and what the response says of it.
+"""The scores of one request: every question answered concurrently by its kind of scorer, and the response's body.
 
-All I/O of scoring happens here; aggregation is pure and lives beside it.
+All I/O of scoring happens here; aggregation is pure and lives in its own module.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
-from pi_integrations.engine.judges import Exchange, Judge, Verdict
-from pi_integrations.engine.scoring.aggregate import NothingScored, aggregate
+from pi_integrations.engine.judges import Exchange, Judge, Method, Verdict
+from pi_integrations.engine.scoring.aggregation import NothingScored, aggregate
 from pi_integrations.engine.scoring.rubric import Leaf, Rubric, compile_rubric
-from pi_integrations.engine.scoring.verdict_cache import VerdictCache
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import AggregationMethod, ScoreRequest, ScoringSpec, ScoringType, Usage
 from pi_integrations.models.wire import UNSCORED_HEADER, UnscoredPolicy
 
-__all__ = ["CodeScorer", "CustomScorer", "ScoreService", "ScoringFailed"]
+if TYPE_CHECKING:
+    from pi_integrations.engine.scoring.code_questions import CodeRunner
+    from pi_integrations.engine.scoring.custom_models import CustomModels
+
+__all__ = ["ScoreService", "ScoringFailed", "VerdictCache"]
 
 logger = logging.getLogger(__name__)
 
 
-class CodeScorer(Protocol):
-    """Runs code questions."""
-
-    async def score(self, python_code: str, exchange: Exchange, kwargs: Mapping[str, Any]) -> Verdict:
-        """The verdict of one code question."""
-        ...
-
-
-class CustomScorer(Protocol):
-    """Runs the models that the operator registered."""
-
-    def check(self, model_id: str) -> None:
-        """Raises PiUsageError when no such model is registered."""
-        ...
-
-    async def score(self, model_id: str, question: str, exchange: Exchange) -> Verdict:
-        """The verdict of one registered model."""
-        ...
-
-    def fingerprint(self, model_id: str) -> str:
-        """Identifies the model's weights and how its score is read."""
-        ...
-
-
 class ScoringFailed(Exception):
-    """A question has no score and the policy, or the lack of any other score, makes that an error.
+    """A question is unscored, and the policy or the lack of any other score makes that an error.
 
-    `fault` is `code` for the request's own code (422) and `judge` for everything behind the engine (502).
+    `fault` is `code` for the request's own code (422), and `judge` for the engine's judge and models (502).
     """
 
     def __init__(self, message: str, *, fault: Literal["code", "judge"], retryable: bool) -> None:
         super().__init__(message)
         self.fault = fault
         self.retryable = retryable
+
+
+class VerdictCache:
+    """The last `max_entries` scored verdicts, in memory; 0 keeps none. Unscored verdicts are never kept."""
+
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        # Plain tuples, which the garbage collector does not track: ten thousand tracked verdicts caused full
+        # collections of 50 ms.
+        self._entries: OrderedDict[bytes, tuple[float, Method, str | None]] = OrderedDict()
+
+    def keys(self, fingerprint: str, exchange: Exchange, questions: list[str]) -> dict[str, bytes]:
+        """The key of each question; empty when nothing is kept."""
+        if not self._max_entries:
+            return {}
+        shared = hashlib.blake2b(digest_size=16)
+        for text in (fingerprint, exchange.llm_input, exchange.llm_output):
+            data = text.encode("utf-8", "surrogatepass")
+            shared.update(len(data).to_bytes(8, "big"))
+            shared.update(data)
+        keys = {}
+        for question in questions:
+            digest = shared.copy()
+            digest.update(question.encode("utf-8", "surrogatepass"))
+            keys[question] = digest.digest()
+        return keys
+
+    def get(self, key: bytes) -> Verdict | None:
+        """The verdict kept under `key`."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        self._entries.move_to_end(key)
+        score, method, explanation = entry
+        return Verdict(score, method=method, explanation=explanation)
+
+    def set(self, key: bytes, verdict: Verdict) -> None:
+        """Keeps a scored verdict, and drops the least recently used one when full."""
+        if verdict.score is None:
+            return
+        self._entries[key] = (verdict.score, verdict.method, verdict.explanation)
+        if len(self._entries) > self._max_entries:
+            self._entries.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +103,7 @@ class ScoreService:
     """
 
     def __init__(
-        self, judge: Judge, code: CodeScorer, custom: CustomScorer, cache: VerdictCache, *, judge_timeout: float
+        self, judge: Judge, code: CodeRunner, custom: CustomModels, cache: VerdictCache, *, judge_timeout: float
     ) -> None:
         self._judge = judge
         self._code = code
@@ -103,10 +127,10 @@ class ScoreService:
         return self._body(rubric, leaves, outcomes)
 
     def check(self, spec: ScoringSpec, method: AggregationMethod | None = None) -> Rubric:
-        """The spec, compiled, if this engine can score by it.
+        """The compiled spec.
 
         Raises:
-            PiUsageError: it is no rubric, or names a model that is not registered.
+            PiUsageError: it is not a rubric, or names a model that is not registered.
         """
         rubric = compile_rubric(spec, method)
         for leaf in rubric.leaves:
@@ -137,9 +161,9 @@ class ScoreService:
             return _Outcome(Verdict.unscored(str(error), method="model"))
 
     async def _judged(self, exchange: Exchange, questions: Sequence[str]) -> dict[str, _Outcome]:
-        """An outcome per distinct question; only those not in the cache are asked."""
+        """The outcome of each distinct question; the judge gets only those not in the cache."""
         distinct = list(dict.fromkeys(questions))
-        keys = self._keys(exchange, distinct)
+        keys = self._cache.keys(self._judge.fingerprint, exchange, distinct)
         outcomes: dict[str, _Outcome] = {}
         for question, key in keys.items():
             if (kept := self._cache.get(key)) is not None:
@@ -148,20 +172,16 @@ class ScoreService:
         if asked:
             before = self._judge.fingerprint
             verdicts = await self._ask(exchange, asked)
-            if self._judge.fingerprint != before:  # its first answer settled how it reads
-                keys = self._keys(exchange, distinct)
+            if self._judge.fingerprint != before:  # its first answer decided how it reads
+                keys = self._cache.keys(self._judge.fingerprint, exchange, distinct)
             for question, verdict in zip(asked, verdicts, strict=True):
                 outcomes[question] = _Outcome(verdict)
                 if question in keys:
                     self._cache.set(keys[question], verdict)
         return outcomes
 
-    def _keys(self, exchange: Exchange, questions: list[str]) -> dict[str, bytes]:
-        """The cache's key of each question; empty when nothing is kept."""
-        return dict(zip(questions, self._cache.keys(self._judge.fingerprint, exchange, questions), strict=False))
-
     async def _ask(self, exchange: Exchange, questions: list[str]) -> list[Verdict]:
-        """The judge's verdicts; whatever goes wrong with it becomes a reason, never a number."""
+        """The judge's verdicts; its failures become reasons, never numbers."""
         try:
             async with asyncio.timeout(self._judge_timeout) as limit:
                 verdicts = _checked(await self._judge.answer(exchange, questions))

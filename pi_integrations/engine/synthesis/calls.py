@@ -1,66 +1,46 @@
-"""A job's model calls: recorded, paid for, and waited for."""
+"""A job's model calls: recorded, paid for, and tried again after failures that pass."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pi_integrations.engine.chat_models.failures import NoAnswer, redacted
+from pi_integrations.engine.chat_models.asking import ChatModel, Embedder, Reply, Vectors, decoded
+from pi_integrations.engine.chat_models.budget import Budget, Spending
+from pi_integrations.engine.chat_models.failures import NoAnswer, Patience, redacted
+from pi_integrations.engine.chat_models.fence import Prompt
 from pi_integrations.engine.jobs.family import JobStopped, Run
 from pi_integrations.engine.scoring.service import ScoreService, ScoringFailed
-from pi_integrations.engine.synthesis.asking import Generator
-from pi_integrations.engine.synthesis.embedding import Embedder, Vectors, decoded
-from pi_integrations.engine.synthesis.items import Brief, Item
-from pi_integrations.engine.synthesis.ledger import Bill, Ledger
-from pi_integrations.engine.synthesis.patience import Patience
-from pi_integrations.engine.synthesis.prompts import Prompt
+from pi_integrations.engine.synthesis.items import GenerationRequest, Item, well_formed
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import ScoreRequest
 
-__all__ = ["Answer", "Calls", "TooLong", "side_by_side"]
+__all__ = ["Calls", "TooLong", "side_by_side"]
 
 T = TypeVar("T")
 _QUIET_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the generator said.
-
-    Attributes:
-        text: Its words.
-        temperature: At which it said them, where known.
-        declined: Why it said nothing, if so.
-        cut: Whether it stopped at a limit on tokens.
-    """
-
-    text: str
-    temperature: float | None = None
-    declined: str | None = None
-    cut: bool = False
-
-
 class TooLong(JobStopped):
-    """The prompt is longer than the generator reads; where a shorter one will do, the job goes on with that."""
+    """The prompt is longer than the generator reads; where a shorter one will do, the job continues with that."""
 
 
 class Calls:
-    """What a job asks of models. Each answer is recorded under its key, and paid for on a bill.
+    """A job's calls to models. Each answer is recorded under its key, and counted in a spending.
 
-    Failures that may pass are waited out, and the job's owner is told so once a storm. `paid` is called after each call
-    of the generator.
+    Failures that may pass are waited out; the first of a series writes a message line. `paid` is called after each call
+    to the generator.
     """
 
     def __init__(
         self,
         run: Run,
-        generator: Generator,
+        generator: ChatModel,
         service: ScoreService | None,
         embedder: Embedder | None,
-        ledger: Ledger,
+        budget: Budget,
         patience: Patience,
         tell: Callable[[str], Awaitable[None]],
         paid: Callable[[], Awaitable[None]],
@@ -69,41 +49,42 @@ class Calls:
         self._generator = generator
         self._service = service
         self._embedder = embedder
-        self._ledger = ledger
+        self._budget = budget
         self._patience = patience
         self._tell = tell
         self._paid = paid
-        self._stormy = False
-        self._told_at = -_QUIET_SECONDS
+        self._notified = False
+        self._notified_at = -_QUIET_SECONDS
 
-    async def ask(self, bill: Bill, key: str, prompt: Prompt, temperature: float | None = None) -> Answer:
-        """The generator's answer.
+    async def ask(self, spending: Spending, key: str, prompt: Prompt, temperature: float | None = None) -> Reply:
+        """The generator's reply.
 
         Raises:
             CeilingReached: when the call might cost more than the job may.
             TooLong: when the prompt is longer than the generator reads.
             JobStopped: when the generator cannot be asked.
+            PiUsageError: when there is a ceiling and the provider does not report tokens.
         """
-        size, limited = _size(prompt), self._generator.limits_answers
+        prompt = Prompt(well_formed(prompt.system), well_formed(prompt.user))
+        size, limited = len((prompt.system + prompt.user).encode()), self._generator.limits_answers
 
         async def call() -> Any:
-            most = await pending.enter_async_context(self._ledger.asking(bill, size, limited=limited))
-            return await self._patiently(lambda: self._generator.ask(prompt, temperature, most))
+            most = await pending.enter_async_context(self._budget.asking(spending, size, limited=limited))
+            reply = await self._patiently(lambda: self._generator.ask(prompt, temperature=temperature, max_tokens=most))
+            return _to_record(reply)
 
         async with AsyncExitStack() as pending:
             try:
-                value = await self._run.recorded(key, call)
+                reply = Reply(**await self._run.recorded(key, call))
             except NoAnswer as failure:
                 raise JobStopped(self._explained(failure)) from None
-            bill.add(value["tokens"])
+            spending.add(reply.tokens)
         await self._paid()
-        if too_long := value.get("too_long"):
-            raise TooLong(f"{too_long}.")
-        return Answer(
-            value["text"], value.get("temperature", temperature), value.get("declined"), bool(value.get("cut"))
-        )
+        if reply.too_long:
+            raise TooLong(f"{reply.too_long}.")
+        return reply
 
-    async def score(self, bill: Bill, key: str, brief: Brief, item: Item) -> dict[str, Any] | str:
+    async def score(self, spending: Spending, key: str, request: GenerationRequest, item: Item) -> dict[str, Any] | str:
         """The item's scores, as a score request is answered; a reason when it has none.
 
         Raises:
@@ -112,9 +93,9 @@ class Calls:
         """
 
         async def call() -> Any:
-            await pending.enter_async_context(self._ledger.scoring(bill))
+            await pending.enter_async_context(self._budget.scoring(spending))
             try:
-                return await self._patiently(lambda: self._scored(brief, item))
+                return await self._patiently(lambda: self._scored(request, item))
             except ScoringFailed as failure:
                 if failure.retryable:
                     raise
@@ -127,7 +108,7 @@ class Calls:
                 raise JobStopped(f"scores could not be had for {self._patience.seconds:g} s: {failure}") from None
             except PiUsageError as error:
                 raise JobStopped(f"the scoring spec cannot be used: {error}") from None
-            bill.add_judge(value.get("usage"))
+            spending.add_judge(value.get("usage"))
         return str(value["unscored"]) if "unscored" in value else dict(value)
 
     async def embed(self, key: str, texts: list[str]) -> Vectors:
@@ -155,23 +136,23 @@ class Calls:
         except LookupError:
             return {}
 
-    async def _scored(self, brief: Brief, item: Item) -> dict[str, Any]:
-        assert self._service is not None and brief.scoring_spec is not None
-        request = ScoreRequest(
-            llm_input=item.llm_input, llm_output=item.llm_output or "", scoring_spec=brief.scoring_spec
+    async def _scored(self, request: GenerationRequest, item: Item) -> dict[str, Any]:
+        assert self._service is not None and request.scoring_spec is not None
+        exchange = ScoreRequest(
+            llm_input=item.llm_input, llm_output=item.llm_output or "", scoring_spec=request.scoring_spec
         )
-        return await self._service.score(request, "error")
+        return await self._service.score(exchange, "error")
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         value = await self._patience.wait_out(call, self._waiting)
-        self._stormy = False
+        self._notified = False
         return value
 
     async def _waiting(self, failure: BaseException, seconds: float) -> None:
         now = asyncio.get_running_loop().time()
-        if self._stormy or now < self._told_at + _QUIET_SECONDS:
+        if self._notified or now < self._notified_at + _QUIET_SECONDS:
             return
-        self._stormy, self._told_at = True, now
+        self._notified, self._notified_at = True, now
         reason = failure.reason if isinstance(failure, NoAnswer) else redacted(str(failure))
         limit = self._patience.seconds
         await self._tell(f"Waiting for {seconds:.1f} s, then trying again for up to {limit:g} s: {reason}")
@@ -180,12 +161,13 @@ class Calls:
         reason = failure.reason.rstrip(".")
         if failure.retryable:
             return f"{reason}. {self._patience.given_up(failure)}; start another job later."
-        return f"{reason}. Mend the engine's configuration, then start another job."
+        return f"{reason}. Fix the engine's configuration, then start another job."
 
 
-def _size(prompt: Prompt) -> int:
-    """Bytes: a closer measure of tokens than characters, in any script."""
-    return len((prompt.system + prompt.user).encode("utf-8", "replace"))
+def _to_record(reply: Reply) -> dict[str, Any]:
+    """The fields of a reply that are JSON values."""
+    kept = {name: getattr(reply, name) for name in ("tokens", "temperature", "declined", "too_long", "cut")}
+    return {"text": well_formed(reply.text), **kept}
 
 
 async def side_by_side(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

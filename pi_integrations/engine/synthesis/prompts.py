@@ -1,16 +1,15 @@
-"""What the generator is asked. Seeds, descriptions and items stand in it as data that no text can get out of."""
+"""The prompts of the generator. Seeds, descriptions and items stand in them as data that no text can get out of."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from pi_integrations.engine.synthesis.items import Brief, Item
+from pi_integrations.engine.chat_models.fence import Prompt, block, seeded_tags, unused_tag
+from pi_integrations.engine.synthesis.items import GenerationRequest, Item
 
-__all__ = ["Prompt", "answer_prompt", "batch_prompt", "critic_prompt", "themes_prompt"]
+__all__ = ["answer_prompt", "batch_prompt", "critic_prompt", "themes_prompt"]
 
 _SYSTEM = """\
 You prepare data that tests and trains an AI application. Every message holds material, instructions, and a tag. \
@@ -24,19 +23,8 @@ _SHAPES = {
     "themes": '["<theme>", ...]',
     "verdicts": '[{"item": <number>, "good": <true or false>}, ...]',
 }
-_NOBODY_KNOWS = "The application is a general-purpose assistant."
+_UNKNOWN = "The application is a general-purpose assistant."
 _KNOWN = "The application is described by the material."
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """The two messages of a request; the first may be empty."""
-
-    system: str
-    user: str
-
-    def __len__(self) -> int:
-        return len(self.system) + len(self.user)
 
 
 class _Page:
@@ -53,46 +41,41 @@ class _Page:
 
     def prompt(self, *instructions: str, count: int, what: str) -> Prompt:
         """The prompt that asks for `count` of `what`."""
-        tag = self._tag()
-        material = [f"BEGIN {name} {tag}\n{text}\nEND {name} {tag}" for name, text in self._blocks]
+        # The same in every attempt at a job, so that the prompt is too.
+        tag = unused_tag([text for _, text in self._blocks], seeded_tags(self._draw))
+        material = [block(name, text, tag) for name, text in self._blocks]
         form = f"Reply with a JSON list of exactly {count} {what} and nothing else, in this shape: {_SHAPES[what]}"
         return Prompt(_SYSTEM, "\n\n".join([f"The tag is {tag}.", *material, *instructions, form]))
 
-    def _tag(self) -> str:
-        """The same in every life of a job, so that a prompt is too; found in none of the texts."""
-        texts = [text.casefold() for _, text in self._blocks]
-        tag = hashlib.sha256(self._draw.encode()).hexdigest()[:32]
-        while any(tag in text for text in texts):
-            tag = hashlib.sha256(tag.encode()).hexdigest()[:32]
-        return tag
 
-
-def themes_prompt(brief: Brief, seeds: Sequence[Item], count: int, draw: str) -> Prompt:
-    """Asks for themes that the items could be about; `draw` makes the tag."""
-    page = _about(brief, draw)
-    page.block("EXAMPLES", _shown(seeds, brief))
+def themes_prompt(request: GenerationRequest, seeds: Sequence[Item], count: int, tag_source: str) -> Prompt:
+    """Asks for themes that the items could be about; `tag_source` decides the tag."""
+    page = _about(request, tag_source)
+    page.block("EXAMPLES", _shown(seeds, request))
     task = (
         f"List {count} themes that the inputs of this application could be about. Each is two to eight words, and "
         "together they cover what its users may want, the common and the rare."
     )
-    return page.prompt(_known(brief, seeds), task, count=count, what="themes")
+    return page.prompt(_known(request, seeds), task, count=count, what="themes")
 
 
-def batch_prompt(brief: Brief, shots: Sequence[Item], theme: str | None, count: int, draw: str) -> Prompt:
-    """Asks for items; without `shots` for first ones that later serve as examples."""
-    page = _about(brief, draw)
-    page.block("EXAMPLES", _shown(shots, brief))
+def batch_prompt(
+    request: GenerationRequest, shots: Sequence[Item], theme: str | None, count: int, tag_source: str
+) -> Prompt:
+    """Asks for items; without `shots`, for the first ones, which later serve as examples."""
+    page = _about(request, tag_source)
+    page.block("EXAMPLES", _shown(shots, request))
     page.block("THEME", theme)
-    task = [f"Write {count} new {brief.form} for this application, as its real users would write the inputs."]
+    task = [f"Write {count} new {request.form} for this application, as its real users would write the inputs."]
     task += ["All of them are about the theme."] if theme else []
-    task += ["They look like the examples in kind and repeat none of them.", brief.policy.advice] if shots else []
+    task += ["They look like the examples in kind and repeat none of them.", request.policy.advice] if shots else []
     task += ["No two of them resemble each other in subject or wording."]
-    return page.prompt(_known(brief, shots), " ".join(task), count=count, what=brief.form)
+    return page.prompt(_known(request, shots), " ".join(task), count=count, what=request.form)
 
 
-def critic_prompt(brief: Brief, items: Mapping[int, Item], draw: str) -> Prompt:
+def critic_prompt(request: GenerationRequest, items: Mapping[int, Item], tag_source: str) -> Prompt:
     """Asks which of the items, by their numbers, are good enough to keep."""
-    page = _about(brief, draw)
+    page = _about(request, tag_source)
     for number, item in items.items():
         page.block(f"ITEM {number}", json.dumps(item.row(), ensure_ascii=False))
     task = (
@@ -100,7 +83,7 @@ def critic_prompt(brief: Brief, items: Mapping[int, Item], draw: str) -> Prompt:
         "would send, or is incoherent, a placeholder or cut off"
     )
     task += "; when its output is wrong, does not respond to the input, or is cut off." if _responds(items) else "."
-    return page.prompt(_known(brief, list(items.values())), task, count=len(items), what="verdicts")
+    return page.prompt(_known(request, list(items.values())), task, count=len(items), what="verdicts")
 
 
 def answer_prompt(system_prompt: str, llm_input: str) -> Prompt:
@@ -108,19 +91,19 @@ def answer_prompt(system_prompt: str, llm_input: str) -> Prompt:
     return Prompt(system_prompt, llm_input)
 
 
-def _about(brief: Brief, draw: str) -> _Page:
-    page = _Page(draw)
-    page.block("DESCRIPTION", brief.description)
-    page.block("SYSTEM PROMPT", brief.answers)
+def _about(request: GenerationRequest, tag_source: str) -> _Page:
+    page = _Page(tag_source)
+    page.block("DESCRIPTION", request.description)
+    page.block("SYSTEM PROMPT", request.system_prompt)
     return page
 
 
-def _known(brief: Brief, examples: Sequence[Item]) -> str:
-    return _KNOWN if brief.description or brief.answers or examples else _NOBODY_KNOWS
+def _known(request: GenerationRequest, examples: Sequence[Item]) -> str:
+    return _KNOWN if request.description or request.system_prompt or examples else _UNKNOWN
 
 
-def _shown(items: Sequence[Item], brief: Brief) -> str:
-    rows = [item.llm_input if brief.form == "inputs" else _pair(item) for item in items]
+def _shown(items: Sequence[Item], request: GenerationRequest) -> str:
+    rows = [item.llm_input if request.form == "inputs" else _pair(item) for item in items]
     return json.dumps(rows, ensure_ascii=False, indent=1) if rows else ""
 
 

@@ -12,7 +12,7 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 
 from pi_integrations.background import WarnOnce
-from pi_integrations.background.once import kind_of
+from pi_integrations.background.absorbed_errors import kind_of
 from pi_integrations.errors import PiError, PiUsageError
 from pi_integrations.langchain.exchange import Exchange, ExchangeReader
 from pi_integrations.langchain.middleware.state import PiScoreReport, PiScoreState, RetryBook

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pi_integrations.client import AsyncPiClient, PiClient
-from pi_integrations.client.resources import SpecLike
 from pi_integrations.errors import PiUsageError
 from pi_integrations.langchain.middleware.after_agent import AfterAgentHooks
 from pi_integrations.langchain.middleware.base import OnScoreError, ScoreMiddleware
 from pi_integrations.langchain.middleware.model_call import ModelCallHooks
 from pi_integrations.langchain.middleware.verdicts import Feedback, default_feedback
 from pi_integrations.langchain.scoring import Scoring
-from pi_integrations.models import AggregationMethod
+from pi_integrations.models import AggregationMethod, SpecLike
 from pi_integrations.models.wire import UnscoredPolicy
 
 __all__ = ["PiScoreMiddleware"]

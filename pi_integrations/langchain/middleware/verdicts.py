@@ -8,7 +8,7 @@ from langchain_core.messages import HumanMessage
 
 from pi_integrations.langchain.feedback_messages import FEEDBACK_MARK
 from pi_integrations.langchain.middleware.state import PiScoreReport
-from pi_integrations.models import DimensionSpec, Question, ScoreResult
+from pi_integrations.models import DimensionSpec, Question, ScoreResult, outline
 
 __all__ = [
     "Feedback",
@@ -58,10 +58,7 @@ def failing_questions(report: PiScoreReport, threshold: float, questions: Mappin
 
 def counted_questions(spec: list[Question] | DimensionSpec) -> dict[str, str]:
     """The text of each question that has a weight, by the key of its score."""
-    if not isinstance(spec, DimensionSpec):
-        return {question.key: question.question for question in spec if question.weight}
-    leaves = ((group, leaf) for group in spec.dimensions for leaf in group.sub_dimensions)
-    return {f"{group.label} / {leaf.label}": leaf.description for group, leaf in leaves if group.weight and leaf.weight}
+    return {question.key: question.text for question in outline(spec) if question.share}
 
 
 def feedback_message(feedback: Feedback, failing: Sequence[str], name: str) -> HumanMessage:

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from tiny_jobs import COUNT, ELSEWHERE, TWO_CALLS, Tiny, begun, ended, eventually, running, settings_at, start
 
-from pi_integrations.engine.jobs import JobSettings, views
+from pi_integrations.engine.jobs import JobSettings
 from pi_integrations.engine.jobs.database import Database
-from pi_integrations.engine.jobs.durable import Durable, QueueAway
+from pi_integrations.engine.jobs.dbos_queue import DbosQueue, QueueAway
 from pi_integrations.engine.jobs.engine import JobEngine
 from pi_integrations.engine.jobs.store import JobStore
 from pi_integrations.errors import PiUsageError
@@ -55,16 +55,16 @@ async def test_recorded_answer_that_no_row_was_made_of_is_not_asked_for_again(tm
 async def test_job_that_could_not_be_queued_at_once_is_queued_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when whoever took it died in between."""
+    """As when the process that accepted it died in between."""
     settings = settings_at(tmp_path, beat_seconds=0.2, silence_seconds=1.0)
     async with running(Tiny(), settings) as (client, _):
         with monkeypatch.context() as patched:
-            patched.setattr(Durable, "schedule", fail_to_schedule)
+            patched.setattr(DbosQueue, "enqueue", fail_to_enqueue)
             job = await start(client, batches=1)
         assert (await ended(client, job))["state"] == "DONE"
 
 
-async def fail_to_schedule(durable: Durable, job_id: str, life: int, queue: str) -> None:
+async def fail_to_enqueue(queue: DbosQueue, job_id: str, attempt: int, family: str) -> None:
     raise QueueAway("the queue is away")
 
 
@@ -74,21 +74,21 @@ async def test_job_at_which_worker_after_worker_dies_is_given_up(tmp_path: Path)
     store = JobStore(database)
     job = "d" * 32
 
-    def claim(connection: sa.Connection, life: int) -> None:
-        worker = f"elsewhere-1-1-{life}"
-        store.claim(connection, job, life, worker)
-        if life == 3:
-            store.forgive(connection, worker)
+    def claim(connection: sa.Connection, attempt: int) -> None:
+        worker = f"elsewhere-1-1-{attempt}"
+        store.claim(connection, job, attempt, worker)
+        if attempt == 3:
+            store.uncount_crash(connection, worker)
 
     async with running(Tiny(), settings_at(tmp_path, beat_seconds=0.05, silence_seconds=1.0)) as (client, _):
         fields = {"family": ELSEWHERE, "owner": "", "request": "{}", "idempotency_key": None, "webhook_url": None}
         await database.write(partial(store.create, job_id=job, **fields))
-        for life in range(1, 7):
-            await database.write(partial(claim, life=life))
+        for attempt in range(1, 7):
+            await database.write(partial(claim, attempt=attempt))
 
-            async def is_lost(life: int = life) -> bool:
-                record = await database.read(partial(views.get, job_id=job))
-                return record is None or record.life > life or record.state.final
+            async def is_lost(attempt: int = attempt) -> bool:
+                record = await database.read(partial(store.get, job_id=job))
+                return record is None or record.attempt > attempt or record.state.final
 
             await eventually(is_lost)
         status = await ended(client, job, ELSEWHERE)

@@ -15,7 +15,7 @@ import pytest_asyncio
 from tiny_jobs import COUNT, ELSEWHERE, ODD_TEXTS, TEXTS, Tiny, begun, ended, eventually, running, settings_at, start
 
 from pi_integrations.engine.jobs.engine import JobEngine
-from pi_integrations.models.lines import decode_text
+from pi_integrations.models.jobs import decode_text
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

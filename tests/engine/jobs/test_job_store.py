@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pi_integrations.engine.jobs import views
 from pi_integrations.engine.jobs.database import Database
-from pi_integrations.engine.jobs.records import JobView
-from pi_integrations.engine.jobs.store import Commit, JobStore, KeyConflict, LifeOver
-from pi_integrations.engine.jobs.tables import jobs
+from pi_integrations.engine.jobs.store import AttemptOver, Commit, JobStore, KeyConflict
+from pi_integrations.engine.jobs.tables import JobView, jobs
 from pi_integrations.models.jobs import JobState
 
 JOB = "a" * 32
@@ -56,31 +54,31 @@ def create(store: JobStore, connection: sa.Connection, request: str, **given: An
     return store.create(connection, request=request, **fields)
 
 
-def seen(do: Do) -> JobView:
-    view: JobView = do(lambda c: views.view(c, JOB, rows=True))
+def seen(store: JobStore, do: Do) -> JobView:
+    view: JobView = do(lambda c: store.view(c, JOB, rows=True))
     return view
 
 
 def test_creating_and_claiming_again_gives_the_same_job(store: JobStore, do: Do) -> None:
-    view = seen(do)
+    view = seen(store, do)
     assert (view.record.state, view.record.worker, view.messages) == (JobState.RUNNING, "w", ["LAUNCHING", "RUNNING"])
 
 
 def test_commit_made_again_appends_nothing(store: JobStore, do: Do) -> None:
     do(lambda c: store.commit(c, Commit(JOB, 1, 0, 2, ["1", "2"], ["two"], '{"next": 2}')))
     do(lambda c: store.commit(c, Commit(JOB, 1, 2, 3, ["3"], [], None)))
-    view = seen(do)
+    view = seen(store, do)
     assert (view.rows, view.messages[2:], view.record.progress) == (["1", "2", "3"], ["two"], {"next": 2})
 
 
 def test_end_made_again_leaves_the_first(store: JobStore, do: Do) -> None:
     assert do(lambda c: store.finish(c, JOB, JobState.CANCELLED)) is False
-    assert seen(do).messages[2:] == ["CANCELLED"]
+    assert seen(store, do).messages[2:] == ["CANCELLED"]
 
 
-def test_next_life_begins_once(store: JobStore, do: Do) -> None:
-    assert do(lambda c: store.next_life(c, JOB, 1, 0)) is None
-    assert seen(do).record.life == 2
+def test_next_attempt_begins_once(store: JobStore, do: Do) -> None:
+    assert do(lambda c: store.next_attempt(c, JOB, 1, 0)) is None
+    assert seen(store, do).record.attempt == 2
 
 
 def test_first_answer_is_the_one_that_is_kept(store: JobStore, do: Do) -> None:
@@ -88,16 +86,16 @@ def test_first_answer_is_the_one_that_is_kept(store: JobStore, do: Do) -> None:
     assert do(lambda c: store.record(c, JOB, "key", '"second"')) == '"first"'
 
 
-def test_whoever_writes_for_an_earlier_life_is_refused(store: JobStore, do: Do) -> None:
-    do(lambda c: store.next_life(c, JOB, 1, 0))
+def test_writes_for_an_earlier_attempt_are_refused(store: JobStore, do: Do) -> None:
+    do(lambda c: store.next_attempt(c, JOB, 1, 0))
     for refused in (
         lambda c: store.commit(c, Commit(JOB, 1, 0, 2, ["1"])),
-        lambda c: store.finish(c, JOB, JobState.DONE, life=1),
+        lambda c: store.finish(c, JOB, JobState.DONE, attempt=1),
         lambda c: store.claim(c, JOB, 1, "w"),
     ):
-        with pytest.raises(LifeOver):
+        with pytest.raises(AttemptOver):
             do(refused)
-    assert seen(do).rows == []
+    assert seen(store, do).rows == []
 
 
 def test_answers_for_a_job_that_ended_are_not_kept(store: JobStore, do: Do) -> None:
@@ -113,36 +111,23 @@ def test_conflicting_body_is_found_by_its_key_alone(store: JobStore, do: Do) -> 
         do(lambda c: create(store, c, '{"n":1}', job_id="c" * 32, idempotency_key="k"))
 
 
-def test_rows_and_answers_that_are_kept_end_a_row_of_deaths(store: JobStore, do: Do) -> None:
-    def deaths() -> int:
-        count: int = do(lambda c: c.execute(sa.select(jobs.c.deaths).where(jobs.c.job_id == JOB)).scalar_one())
+def test_rows_and_answers_that_are_kept_end_a_row_of_crashes(store: JobStore, do: Do) -> None:
+    def crashes() -> int:
+        count: int = do(lambda c: c.execute(sa.select(jobs.c.crashes).where(jobs.c.job_id == JOB)).scalar_one())
         return count
 
-    def begin(life: int) -> None:
-        do(lambda c: store.next_life(c, JOB, life - 1, 3))
-        do(lambda c: store.claim(c, JOB, life, "w"))
+    def begin(attempt: int) -> None:
+        do(lambda c: store.next_attempt(c, JOB, attempt - 1, 3))
+        do(lambda c: store.claim(c, JOB, attempt, "w"))
 
     begin(2)
     do(lambda c: store.commit(c, Commit(JOB, 2, 0, 2, [], ["on it"], '{"paid": 1}')))
-    assert deaths() == 3
+    assert crashes() == 3
     do(lambda c: store.commit(c, Commit(JOB, 2, 0, 3, ["1"])))
-    assert deaths() == 0
+    assert crashes() == 0
     begin(3)
     do(lambda c: store.record(c, JOB, "key", '"answer"'))
-    assert deaths() == 0
+    assert crashes() == 0
     begin(4)
     do(lambda c: store.record(c, JOB, "key", '"the same"'))
-    assert deaths() == 3
-
-
-def test_tables_of_an_earlier_version_get_the_columns_that_came_since(tmp_path: Path, store: JobStore) -> None:
-    earlier = Database(None, tmp_path)
-    with earlier.engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE pi_jobs DROP COLUMN deaths"))
-    earlier.engine.dispose()
-    later = Database(None, tmp_path)
-    later.create_tables()
-    later.create_tables()
-    with later.engine.begin() as connection:
-        assert connection.execute(sa.select(jobs.c.job_id, jobs.c.deaths)).all() == [(JOB, 0)]
-    later.engine.dispose()
+    assert crashes() == 3

@@ -102,6 +102,28 @@ def test_jobs_of_a_dead_worker_are_taken_over_by_one_that_is_full(tmp_path: Path
     kept.close()
 
 
+def test_artifacts_of_a_killed_worker_are_there_for_the_next(tmp_path: Path, model: Model) -> None:
+    """The first worker's files are those of the batches it committed, and the second adds the rest."""
+    kept = Kept(tmp_path)
+    go_on = hold(model)
+    options = ["--data-dir", str(tmp_path), "--model", model.url, "--artifacts", "--submit", "one:50"]
+    with worker(*options) as first:
+        (job,) = first.jobs()
+        wait_until(lambda: len(kept.rows(job)) == 15)
+        first.process.kill()
+        first.process.wait()
+    files = tmp_path / "artifacts" / job / "batches"
+    before = {file.name: file.read_text() for file in files.iterdir()}
+    assert sorted(before) == ["0", "1", "2"]
+    go_on.set()
+    with worker(*options) as second:
+        second.jobs()
+        wait_until(lambda: is_over(kept, job))
+    after = {file.name: file.read_text() for file in files.iterdir()}
+    assert before.items() <= after.items() and len(after) == 10
+    kept.close()
+
+
 def test_full_disk_stops_a_job_until_there_is_room(tmp_path: Path, model: Model) -> None:
     """The limit on the size of files fails writes as a full disk does."""
     kept = Kept(tmp_path)
@@ -149,7 +171,7 @@ def test_frozen_worker_loses_its_job_and_doubles_nothing_when_it_comes_back(
         wait_until(lambda: kept.rows(job))
         frozen = first if f"-{first.process.pid}-" in kept.job(job).worker else second
         os.kill(frozen.process.pid, signal.SIGSTOP)
-        wait_until(lambda: kept.job(job).life == 2 and kept.job(job).worker, seconds=10)
+        wait_until(lambda: kept.job(job).attempt == 2 and kept.job(job).worker, seconds=10)
         go_on.set()
         os.kill(frozen.process.pid, signal.SIGCONT)
         wait_until(lambda: is_over(kept, job), seconds=60)

@@ -299,6 +299,7 @@ def test_the_other_judges_import_no_langchain_and_this_one_says_what_it_needs():
 import sys
 sys.modules["langchain_core"] = None
 import pi_integrations.engine, pi_integrations.engine.judges, pi_integrations.engine.judges.baseline
+import pi_integrations.engine.chat_models.fence
 try:
     import pi_integrations.engine.judges.chat_model
 except ImportError as error:

@@ -14,8 +14,7 @@ from langchain_core.messages import AIMessage
 
 from pi_integrations.engine.judges import Exchange
 from pi_integrations.engine.judges.chat_model import ChatModelJudge
-from pi_integrations.engine.judges.chat_model.answers import read_answers
-from pi_integrations.engine.judges.chat_model.words import Token, read_words, yes_share
+from pi_integrations.engine.judges.chat_model.readings import Token, read_answers, read_words, yes_share
 
 EXCHANGE = Exchange("Where is my parcel?", "It arrives on Monday.")
 TWO = ["Is it polite?", "Does it answer?"]

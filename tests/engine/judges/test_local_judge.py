@@ -19,15 +19,21 @@ from safetensors.torch import load_file, save_file
 from tiny_models import CHAT_TEMPLATE, save_causal_lm, save_tokenizer
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from pi_integrations.engine.chat_models.fence import tags_from, unused_tag
 from pi_integrations.engine.judges import Exchange, Judge, Verdict
-from pi_integrations.engine.judges.local import LocalJudge, identity, reader
-from pi_integrations.engine.judges.local.answers import find_answer_tokens
+from pi_integrations.engine.judges.local import LocalJudge
+from pi_integrations.engine.judges.local import model as judge_model
 from pi_integrations.engine.judges.local.batching import companions
-from pi_integrations.engine.judges.local.encoding import TextEncoder, UnreadableText, control_token_ids
-from pi_integrations.engine.judges.local.limits import readable_tokens
-from pi_integrations.engine.judges.local.prefix_scoring import PrefixScorer, Prompt
-from pi_integrations.engine.judges.local.prompt import chat_frame, exchange_block, marker_for
-from pi_integrations.engine.judges.local.prompt_tokens import PromptEncoder
+from pi_integrations.engine.judges.local.model import PromptEncoder
+from pi_integrations.engine.judges.local.prefix_scoring import PrefixScorer, Prompt, find_answer_tokens
+from pi_integrations.engine.judges.local.prompt import chat_frame, exchange_block
+from pi_integrations.engine.local_models import identity
+from pi_integrations.engine.local_models.encoding import (
+    TextEncoder,
+    UnreadableText,
+    control_token_ids,
+    readable_tokens,
+)
 from pi_integrations.errors import PiUsageError
 
 QUESTIONS = ["Is the answer short?", "Is it polite to the customer, and correct?", "No?", "Does the desk open at nine?"]
@@ -278,7 +284,7 @@ async def test_hostile_text_adds_no_control_token_to_the_prompt(folder: Folder) 
 def test_no_text_can_close_its_delimiter(llm_input: str, llm_output: str) -> None:
     """The code stands in the four tags and nowhere else, and the same texts give the same block."""
     block = exchange_block(Exchange(llm_input, llm_output))
-    code = marker_for(llm_input, llm_output)
+    code = unused_tag([llm_input, llm_output], tags_from(llm_input, llm_output))
     pieces = block.split(code)
     assert len(pieces) == 5
     assert pieces[1] == f">\n{llm_input}\n</input "
@@ -289,7 +295,7 @@ def test_no_text_can_close_its_delimiter(llm_input: str, llm_output: str) -> Non
 def test_delimiter_grows_until_the_text_does_not_hold_it() -> None:
     """A text with every code of three digits gets a longer one, in either case."""
     text = " ".join(f"{number:03X}" for number in range(16**3))
-    code = marker_for(text, shortest=3)
+    code = unused_tag([text], tags_from(text, shortest=3))
     assert len(code) > 3
     assert code not in text.lower()
 
@@ -655,8 +661,8 @@ async def test_concurrent_first_calls_load_once(
         loads.append(1)
         return load_model(*arguments, **options)
 
-    load_model = reader.load_model
-    monkeypatch.setattr(reader, "load_model", counted)
+    load_model = judge_model.load_model
+    monkeypatch.setattr(judge_model, "load_model", counted)
     judge = make_judge(folder())
     await asyncio.gather(*(judge.answer(OPENING, QUESTIONS) for _ in range(5)))
     assert len(loads) == 1
@@ -709,10 +715,12 @@ async def test_out_of_memory_in_a_batch_is_tried_one_by_one_and_alone_is_unscore
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return super().score(prompts)
 
-    loaded = reader.load_reader(folder(), device="cpu", dtype="float32", max_batch_tokens=None, max_input_tokens=None)
+    loaded = judge_model.load_judge_model(
+        folder(), device="cpu", dtype="float32", max_batch_tokens=None, max_input_tokens=None
+    )
     answers = find_answer_tokens(AutoTokenizer.from_pretrained(folder()))
     model = AutoModelForCausalLM.from_pretrained(folder()).eval()
-    small = reader.Reader(loaded.encoder, Small(model, answers, max_batch_tokens=64), None, 64, 16)
+    small = judge_model.JudgeModel(loaded.encoder, Small(model, answers, max_batch_tokens=64), None, 64, 16)
     fits, does_not = Prompt((5, 6, 7), ((8, 9),)), Prompt(tuple(range(5, 30)), ((8, 9),))
     first, second, third = small.read([fits, does_not, fits])
     assert first == third == loaded.scorer.score([fits])[0]
@@ -723,7 +731,9 @@ async def test_out_of_memory_in_a_batch_is_tried_one_by_one_and_alone_is_unscore
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_batch_that_does_not_fit_the_gpu_is_read_one_by_one(folder: Folder) -> None:
     """64 exchanges of 2,000 tokens with room for a few of them: each gets the score it gets alone."""
-    loaded = reader.load_reader(folder(), device="cuda", dtype="float32", max_batch_tokens=None, max_input_tokens=None)
+    loaded = judge_model.load_judge_model(
+        folder(), device="cuda", dtype="float32", max_batch_tokens=None, max_input_tokens=None
+    )
     prompts = [Prompt((5, 6, 7, 8) * 500, ((9, 10 + number), (11, 12))) for number in range(64)]
     alone = [loaded.read([prompt])[0] for prompt in prompts]
     torch.cuda.empty_cache()

@@ -16,7 +16,8 @@ from tiny_models import save_causal_lm, save_classifier
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, RobertaConfig
 
 from pi_integrations.engine.judges import Exchange
-from pi_integrations.engine.scoring import classifier
+from pi_integrations.engine.local_models.encoding import TextEncoder
+from pi_integrations.engine.scoring import custom_models
 from pi_integrations.engine.scoring.custom_models import CustomModel, CustomModels
 from pi_integrations.errors import PiUsageError
 
@@ -111,7 +112,7 @@ async def test_separator_in_a_text_separates_nothing(make: Make, one_logit: Path
     verdict = await models.score("tone", QUESTION, hostile)
     parsed = logits_of(one_logit, hostile.llm_input, hostile.llm_output)
     assert verdict.score != pytest.approx(float(parsed[0].sigmoid()), abs=1e-6)
-    encoder = classifier.TextEncoder(AutoTokenizer.from_pretrained(one_logit))
+    encoder = TextEncoder(AutoTokenizer.from_pretrained(one_logit))
     pair = encoder.with_special_tokens(encoder.encode(hostile.llm_input), encoder.encode(hostile.llm_output))
     assert [pair.tokens.count(token) for token in ("[CLS]", "[SEP]")] == [1, 2]
 
@@ -200,8 +201,8 @@ async def test_concurrent_first_calls_load_once(make: Make, one_logit: Path, mon
         loads.append(1)
         return load_model(*arguments, **options)
 
-    load_model = classifier.load_model
-    monkeypatch.setattr(classifier, "load_model", counted)
+    load_model = custom_models.load_model
+    monkeypatch.setattr(custom_models, "load_model", counted)
     models = make({"tone": CustomModel(one_logit)})
     verdicts = await asyncio.gather(*(models.score("tone", QUESTION, EXCHANGE) for _ in range(8)))
     assert len(loads) == 1

@@ -6,8 +6,8 @@ import json
 import math
 
 import pytest
+from attempts import Attempt, Journal, inputs_family, request_for, run_attempt
 from langchain_core.embeddings import Embeddings
-from lives import Journal, Life, inputs_family, live, request_for
 
 from pi_integrations.engine.jobs.family import JobStopped
 from pi_integrations.engine.synthesis.scripted_generator import ScriptedGenerator
@@ -50,12 +50,12 @@ def refunds_first() -> ScriptedGenerator:
 
 
 async def made(family_given: dict[str, object], dies_at: list[int | None]) -> Journal:
-    """The journal of a job for six inputs that dies at these awaits, one a life."""
+    """The journal of a job for six inputs that dies at these awaits, one an attempt."""
     model, journal = refunds_first(), Journal()
     for at in dies_at:
         family = inputs_family(model, **family_given)
         request = request_for(family, 6, seeds=["Where is it?"], batch_size=3, exploration_mode="CONSERVATIVE")
-        await live(family, request, Life(journal, at))
+        await run_attempt(family, request, Attempt(journal, at))
     return journal
 
 
@@ -67,7 +67,7 @@ async def test_the_same_in_other_words_is_similar() -> None:
     assert [row for row in without.rows if row in SAME] == SAME
 
 
-async def test_embeddings_survive_a_death_and_are_not_asked_for_again() -> None:
+async def test_embeddings_survive_a_kill_and_are_not_requested_again() -> None:
     """They are on record."""
     calm = await made({"embeddings": Meanings(), "cosine": 0.999999}, [None])
     for at in range(1, 40):
@@ -80,4 +80,4 @@ async def test_embeddings_that_cannot_be_had_end_the_job() -> None:
     """With the reason."""
     family = inputs_family(ScriptedGenerator(), embeddings=Meanings(ValueError("no such model")))
     with pytest.raises(JobStopped, match="the embeddings model failed: ValueError: no such model"):
-        await live(family, request_for(family, 2, seeds=["Where is it?"]), Life(Journal()))
+        await run_attempt(family, request_for(family, 2, seeds=["Where is it?"]), Attempt(Journal()))

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lives import inputs_family, pairs_family, request_for, run_job
+from attempts import inputs_family, pairs_family, request_for, run_job
 
 from pi_integrations.engine.judges.protocol import Verdict
 from pi_integrations.engine.judges.scripted import ScriptedJudge
 from pi_integrations.engine.scoring.code_questions import CodeRunner
 from pi_integrations.engine.scoring.custom_models import CustomModels
-from pi_integrations.engine.scoring.service import ScoreService
-from pi_integrations.engine.scoring.verdict_cache import VerdictCache
+from pi_integrations.engine.scoring.service import ScoreService, VerdictCache
 from pi_integrations.engine.synthesis.scripted_generator import ScriptedGenerator
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import Usage
@@ -49,7 +48,7 @@ def on(kind: str, answer: Any) -> Callable[[str], Any]:
 
 @pytest.mark.parametrize("parallel", [False, True])
 @pytest.mark.parametrize("count", [1, 5, 23])
-async def test_exactly_the_number_asked_for_is_made(count: int, parallel: bool) -> None:
+async def test_exactly_the_number_requested_is_made(count: int, parallel: bool) -> None:
     """Also where it is no multiple of the batch size, and with batches side by side."""
     result, journal = await run_job(pairs_family(ScriptedGenerator()), count, run_parallel_batches=parallel)
     assert len(journal.rows) == count == len({row["llm_input"] for row in journal.rows})
@@ -83,7 +82,7 @@ async def test_result_and_progress_are_fields_of_the_status() -> None:
     )  # type: ignore[union-attr]
 
 
-async def test_messages_tell_themes_batches_and_a_last_count() -> None:
+async def test_messages_report_themes_batches_and_a_last_count() -> None:
     """In short lines; those with metrics are JSON."""
     _, journal = await run_job(pairs_family(ScriptedGenerator()), 10, seeds=[SEED])
     first, *batches, last = journal.messages
@@ -245,7 +244,7 @@ def test_a_ceiling_needs_prices() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"calls_at_a_time": 0}, {"timeout": -1.0}, {"barren_batches": 0}, {"similarity": 1.5}]
+    "wrong", [{"calls_at_a_time": 0}, {"timeout": -1.0}, {"give_up_after": 0}, {"similarity": 1.5}]
 )
 def test_numbers_out_of_range_are_usage_errors(wrong: dict[str, Any]) -> None:
     """When the families are made."""

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from attempts import Attempt, Journal, inputs_family, pairs_family, request_for, run_attempt, run_job
 from langchain_core.messages import AIMessage
-from lives import Journal, Life, inputs_family, live, pairs_family, request_for, run_job
 from pydantic import SecretStr
 
 from pi_integrations.engine.jobs.family import JobStopped
@@ -48,7 +48,7 @@ async def stopped(model: ScriptedGenerator, count: int = 10, given: dict[str, An
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "said"),
     [
         ("I would rather chat about the weather.", "20 unreadable answers"),
         ("[]", "20 empty answers"),
@@ -59,13 +59,13 @@ async def stopped(model: ScriptedGenerator, count: int = 10, given: dict[str, An
     ],
     ids=["prose", "empty", "same", "half", "refused", "bad request"],
 )
-async def test_a_model_with_nothing_to_give_ends_the_job_with_the_reason(answer: Any, told: str) -> None:
+async def test_a_model_with_nothing_to_give_ends_the_job_with_the_reason(answer: Any, said: str) -> None:
     """After 20 batches in a row that brought nothing; at once where asking again is useless."""
     model = ScriptedGenerator(answers=batches_say(answer))
     reason = await stopped(model)
-    if told:
+    if said:
         assert (
-            f"made 0 of 10 pairs; the last 20 batches brought nothing new ({told})" in reason and "To go on" in reason
+            f"made 0 of 10 pairs; the last 20 batches brought nothing new ({said})" in reason and "To go on" in reason
         )
         assert sum("new pairs" in prompt for prompt in model.asked) == 20
     else:
@@ -84,21 +84,21 @@ async def test_a_refused_prompt_is_one_batch_lost() -> None:
     assert len(journal.rows) == 10 and result["figures"]["declined"] == 1
 
 
-async def test_barren_batches_count_in_a_row_only() -> None:
-    """A model that gives little but goes on giving is not exhausted."""
+async def test_give_up_after_count_in_a_row_only() -> None:
+    """A model that gives little but keeps giving is not exhausted."""
     told = itertools.cycle(["[]", "[]", "[]", None])
     model = ScriptedGenerator(answers=lambda prompt: next(told) if "new pairs" in prompt else None)
-    result, _ = await run_job(pairs_family(model, barren_batches=4), 4, seeds=[SEED], batch_size=1)
+    result, _ = await run_job(pairs_family(model, give_up_after=4), 4, seeds=[SEED], batch_size=1)
     assert result["figures"]["empty"] == 12
 
 
 async def test_the_same_pair_forever_is_kept_once() -> None:
     """How many batches may bring nothing is a setting."""
     pair = json.dumps([{"llm_input": "What is a kite?", "llm_output": "A toy."}] * 3)
-    family = pairs_family(ScriptedGenerator(answers=batches_say(pair)), barren_batches=4)
+    family = pairs_family(ScriptedGenerator(answers=batches_say(pair)), give_up_after=4)
     journal = Journal()
     with pytest.raises(JobStopped, match=r"made 1 of 10 pairs; the last 4 batches .* \(12 similar\)"):
-        await live(family, request_for(family, 10, seeds=[SEED], batch_size=3), Life(journal))
+        await run_attempt(family, request_for(family, 10, seeds=[SEED], batch_size=3), Attempt(journal))
     assert len(journal.rows) == 1 and journal.figures["accepted"] == 1
     assert journal.messages[-1].startswith("Made 1 of 10 pairs in 5 batches: 1 good, 0 bad, 14 similar")
 
@@ -111,21 +111,21 @@ async def test_a_model_that_dries_up_leaves_what_it_gave() -> None:
     journal = Journal()
     with pytest.raises(JobStopped, match="made 30 of 100 inputs"):
         body = {"seeds": ["Where is my parcel?"], "run_parallel_batches": True}
-        await live(family, request_for(family, 100, **body), Life(journal))
+        await run_attempt(family, request_for(family, 100, **body), Attempt(journal))
     assert len(journal.rows) == 30
 
 
 async def test_batches_that_are_given_up_are_paid_for_all_the_same() -> None:
     """An exhausted job counts the answers of those that were under way."""
-    family, journal = pairs_family(ScriptedGenerator(answers=batches_say("[]")), barren_batches=1), Journal()
+    family, journal = pairs_family(ScriptedGenerator(answers=batches_say("[]")), give_up_after=1), Journal()
     body = {"seeds": [SEED], "run_parallel_batches": True, "exploration_mode": "CONSERVATIVE"}
     with pytest.raises(JobStopped):
-        await live(family, request_for(family, 100, **body), Life(journal))
+        await run_attempt(family, request_for(family, 100, **body), Attempt(journal))
     read = [json.loads(journal.answers[f"batch-{n}/items"])["tokens"][0] for n in range(8)]
     assert journal.figures["batches"] == 1 and journal.figures["input_tokens"] > sum(read[:2])
 
 
-async def test_rate_limits_are_waited_out_and_told_once() -> None:
+async def test_rate_limits_are_waited_out_and_reported_once() -> None:
     """A storm does not end a job; its owner reads one line about it."""
     storm = ProviderError("Rate limit reached for sk-abcdefgh12345678", 429)
     model = ScriptedGenerator(answers=first(12, storm))
@@ -165,7 +165,7 @@ async def test_faults_that_do_not_pass_end_the_job_at_once(status: int) -> None:
     model = ScriptedGenerator(answers=lambda prompt: fault)
     reason = await stopped(model)
     assert len(model.asked) == 1 and f"status {status}" in reason
-    assert "sk-proj" not in reason and "Mend the engine's configuration" in reason
+    assert "sk-proj" not in reason and "Fix the engine's configuration" in reason
 
 
 class KeyedGenerator(ScriptedGenerator):
@@ -187,7 +187,7 @@ async def test_a_fault_of_a_later_batch_keeps_the_earlier_ones() -> None:
     model = ScriptedGenerator(answers=lambda prompt: next(told, fault) if "new pairs" in prompt else None)
     family, journal = pairs_family(model), Journal()
     with pytest.raises(JobStopped):
-        await live(family, request_for(family, 50, seeds=[SEED], run_parallel_batches=True), Life(journal))
+        await run_attempt(family, request_for(family, 50, seeds=[SEED], run_parallel_batches=True), Attempt(journal))
     assert len(journal.rows) == 10
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 import time
 from typing import Any
 
 import pytest
+from attempts import Attempt, Journal, inputs_family, pairs_family, request_for, run_attempt, run_job
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatResult
-from lives import Journal, Life, inputs_family, live, pairs_family, request_for, run_job
 from pydantic import Field
 
 from pi_integrations.engine.jobs.family import JobStopped
@@ -20,8 +19,7 @@ from pi_integrations.engine.judges.protocol import Verdict
 from pi_integrations.engine.judges.scripted import ScriptedJudge
 from pi_integrations.engine.scoring.code_questions import CodeRunner
 from pi_integrations.engine.scoring.custom_models import CustomModels
-from pi_integrations.engine.scoring.service import ScoreService
-from pi_integrations.engine.scoring.verdict_cache import VerdictCache
+from pi_integrations.engine.scoring.service import ScoreService, VerdictCache
 from pi_integrations.engine.synthesis.scripted_generator import ScriptedGenerator
 from pi_integrations.models import Usage
 
@@ -61,35 +59,13 @@ class SynchronousGenerator(ScriptedGenerator):
         return super()._result(args[0])
 
 
-async def test_a_model_without_asynchronous_calls_keeps_nobody_waiting() -> None:
-    """It is called in threads of its own, and the loop's stay free."""
-    model = SynchronousGenerator(latency=1.5)
-    job = asyncio.create_task(run_job(pairs_family(model, calls_at_a_time=40), 200, run_parallel_batches=True, **PLAIN))
-    await asyncio.sleep(0.1)
+async def test_a_synchronous_model_that_hangs_times_out_with_a_reason() -> None:
+    """Its thread stays until the call returns; the job does not wait for it."""
+    family = pairs_family(SynchronousGenerator(latency=0.5), timeout=0.05, patience=0.1, first_wait=0.01)
     begun = time.monotonic()
-    await asyncio.to_thread(int)
-    assert time.monotonic() - begun < 1
-    job.cancel()
-    await asyncio.gather(job, return_exceptions=True)
-
-
-async def test_calls_that_hang_do_not_hold_up_later_ones() -> None:
-    """Those that were given up leave their thread behind; the next call has another."""
-    released = threading.Event()
-
-    class Hanging(SynchronousGenerator):
-        def _generate(self, *args: Any, **given: Any) -> ChatResult:
-            self.asked.append("asked")
-            if len(self.asked) <= 40:
-                released.wait(20)
-            return super()._generate(*args, **given)
-
-    family = pairs_family(Hanging(), calls_at_a_time=40, timeout=0.3, patience=3.0)
-    try:
-        _, journal = await run_job(family, 200, run_parallel_batches=True, **PLAIN)
-    finally:
-        released.set()
-    assert len(journal.rows) == 200
+    with pytest.raises(JobStopped, match=r"no answer within 0\.05 s"):
+        await run_job(family, 5, **PLAIN)
+    assert time.monotonic() - begun < 0.4
 
 
 # --- one prompt that is turned down
@@ -117,7 +93,7 @@ async def test_a_filtered_prompt_is_one_refusal(fault: Exception) -> None:
 
 
 async def test_a_filtered_prompt_costs_nothing_and_keeps_the_ledger_whole() -> None:
-    """A job with a ceiling goes on, and its tokens are known."""
+    """A job with a ceiling continues, and its tokens are known."""
     model = ScriptedGenerator(answers=nth(1, "new pairs", BadRequest("filtered", "content_filter")))
     family = pairs_family(model, prices={"input_per_million": 1.0, "output_per_million": 1.0})
     result, journal = await run_job(family, 20, max_cost_usd=1.0, **PLAIN)
@@ -145,7 +121,7 @@ def pairs(*outputs: str) -> str:
 
 @pytest.mark.parametrize("length", [6_000, 30_000])
 async def test_an_item_too_long_to_be_judged_is_malformed(length: int) -> None:
-    """Its neighbours are kept, and the job goes on."""
+    """Its neighbours are kept, and the job continues."""
     told = pairs("A kite flies.", "again " * (length // 6), "Boats float.")
     model = ScriptedGenerator(answers=reads_at_most(5_000, nth(1, "new pairs", told)))
     result, journal = await run_job(pairs_family(model), 20, **PLAIN)
@@ -225,7 +201,7 @@ async def test_an_odd_body_is_asked_for_again(fault: Exception) -> None:
     assert len(always.asked) == 4
 
 
-async def test_a_wait_longer_than_patience_is_told() -> None:
+async def test_a_wait_longer_than_patience_is_reported() -> None:
     """In the provider's number."""
     storm = BadRequest("slow down")
     storm.status_code, storm.retry_after = 429, 3600.0  # type: ignore[attr-defined]
@@ -296,7 +272,7 @@ async def test_a_response_that_was_cut_off_is_malformed() -> None:
     """It is not what the application would say."""
     cut = AIMessage("It left our", response_metadata={"finish_reason": "length"})
     model = ScriptedGenerator(answers=lambda prompt: cut if "The tag is" not in prompt else None)
-    family = pairs_family(model, barren_batches=2)
+    family = pairs_family(model, give_up_after=2)
     with pytest.raises(JobStopped, match="10 malformed"):
         await run_job(family, 5, system_prompt="Be brief.", **PLAIN)
 
@@ -305,34 +281,34 @@ async def test_a_response_that_was_cut_off_is_malformed() -> None:
 
 
 async def test_what_a_failing_batch_cost_is_in_the_figures() -> None:
-    """With the answers paid for before the fault; a job that is taken up again ends in the same way."""
+    """With the answers paid for before the fault; a further attempt ends in the same way."""
     model = ScriptedGenerator(answers=nth(1, "verdicts", BadRequest("no such model", "model_not_found")))
     family, journal = pairs_family(model), Journal()
     request = request_for(family, 20, **PLAIN)
     with pytest.raises(JobStopped, match="no such model"):
-        await live(family, request, Life(journal))
+        await run_attempt(family, request, Attempt(journal))
     paid = [json.loads(answer)["tokens"][0] for answer in journal.answers.values()]
     assert len(paid) == 3 and journal.figures["input_tokens"] == sum(paid)
     before = journal.figures
     with pytest.raises(JobStopped, match="no such model"):
-        await live(family, request, Life(journal))
+        await run_attempt(family, request, Attempt(journal))
     assert journal.figures == before and sum(line.startswith("Made ") for line in journal.messages) == 1
 
 
-async def test_what_batches_under_way_cost_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_cost_of_running_batches_is_reported_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that little is missing when a job is cancelled."""
-    monkeypatch.setattr("pi_integrations.engine.synthesis.generation._PAID_EVERY", 0.0)
+    monkeypatch.setattr("pi_integrations.engine.synthesis.generation._COST_EVERY", 0.0)
     family = inputs_family(ScriptedGenerator())
     request = request_for(family, 5, seeds=["Where is it?"], exploration_mode="CONSERVATIVE")
     for dies_at in range(1, 40):
         journal = Journal()
-        await live(family, request, Life(journal, dies_at))
+        await run_attempt(family, request, Attempt(journal, dies_at))
         if "batch-0/items" in journal.answers and not journal.rows and journal.figures["input_tokens"]:
             return
-    pytest.fail("never told before the batch was dealt with")
+    pytest.fail("never reported before the batch was settled")
 
 
-async def test_the_temperature_told_is_the_one_used() -> None:
+async def test_the_temperature_reported_is_the_one_used() -> None:
     """A provider that takes none above 1 is not said to have been asked at 1.3."""
 
     class Cool(ScriptedGenerator):

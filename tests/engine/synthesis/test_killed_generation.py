@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lives import Journal, Life, live, pairs_family, request_for
+from attempts import Attempt, Journal, pairs_family, request_for, run_attempt
 
 from pi_integrations.engine.synthesis.scripted_generator import ScriptedGenerator
 
@@ -29,18 +29,18 @@ def cut_short(prompt: str) -> str | None:
     return f'[{{"llm_input": "Question {len(prompt)}?", "llm_output": "Yes."}}, {{"llm_input": "Where is my parcel?"'
 
 
-async def lives_of(body: dict[str, Any], dies_at: list[int]) -> tuple[Journal, ScriptedGenerator, int]:
-    """The journal of a job that dies at these awaits, one a life, and then lives; the model; the last life's awaits."""
+async def job_dying_at(body: dict[str, Any], dies_at: list[int]) -> tuple[Journal, ScriptedGenerator, int]:
+    """A job that dies at one of these awaits in each attempt: its journal, its model, the last attempt's awaits."""
     model = ScriptedGenerator(answers=cut_short)
     journal = Journal()
     for at in [*dies_at, None]:
         family = pairs_family(model, prices=PRICES, calls_at_a_time=3)
-        life = Life(journal, at)
-        result = await live(family, request_for(family, COUNT, **body), life)
+        attempt = Attempt(journal, at)
+        result = await run_attempt(family, request_for(family, COUNT, **body), attempt)
         if result is not None:
             assert result["figures"] == journal.figures
             break
-    return journal, model, life.awaits
+    return journal, model, attempt.awaits
 
 
 def check(journal: Journal, model: ScriptedGenerator, *, in_flight: int) -> None:
@@ -55,9 +55,9 @@ def check(journal: Journal, model: ScriptedGenerator, *, in_flight: int) -> None
 
 async def test_one_batch_at_a_time_makes_the_same_whenever_it_is_killed() -> None:
     """Rows, messages, figures and recorded answers are those of a job that was never killed."""
-    calm, _, awaits = await lives_of(SEQUENTIAL, [])
+    calm, _, awaits = await job_dying_at(SEQUENTIAL, [])
     for at in range(1, awaits + 1):
-        journal, model, _ = await lives_of(SEQUENTIAL, [at])
+        journal, model, _ = await job_dying_at(SEQUENTIAL, [at])
         check(journal, model, in_flight=1)
         assert journal == Journal(calm.answers, calm.rows, calm.messages, calm.progress, journal.calls), at
 
@@ -65,30 +65,30 @@ async def test_one_batch_at_a_time_makes_the_same_whenever_it_is_killed() -> Non
 @pytest.mark.parametrize("part", range(2))
 async def test_batches_side_by_side_keep_the_same_promises(part: int) -> None:
     """At every second await."""
-    _, _, awaits = await lives_of(PARALLEL, [])
+    _, _, awaits = await job_dying_at(PARALLEL, [])
     for at in range(1 + part, awaits + 1, 2):
-        journal, model, _ = await lives_of(PARALLEL, [at])
+        journal, model, _ = await job_dying_at(PARALLEL, [at])
         check(journal, model, in_flight=3 * 2)
 
 
 async def test_many_deaths_in_a_row_change_nothing() -> None:
     """A job that dies every few awaits gets there all the same."""
-    calm, _, _ = await lives_of(SEQUENTIAL, [])
-    journal, _, _ = await lives_of(SEQUENTIAL, [9] * 40)
+    calm, _, _ = await job_dying_at(SEQUENTIAL, [])
+    journal, _, _ = await job_dying_at(SEQUENTIAL, [9] * 40)
     assert (journal.rows, journal.messages) == (calm.rows, calm.messages)
-    journal, model, _ = await lives_of(PARALLEL, [23] * 40)
+    journal, model, _ = await job_dying_at(PARALLEL, [23] * 40)
     check(journal, model, in_flight=6 * 40)
 
 
-async def test_what_a_new_life_makes_is_compared_with_what_earlier_ones_kept() -> None:
+async def test_a_new_attempt_compares_its_items_with_those_of_earlier_ones() -> None:
     """Near-duplicates are found across a death."""
     model = ScriptedGenerator(answers=lambda prompt: REPEATED if "new pairs" in prompt else None)
-    family, journal = pairs_family(model, barren_batches=2), Journal()
+    family, journal = pairs_family(model, give_up_after=2), Journal()
     request = request_for(family, 3, seeds=[SEED])
-    assert await live(family, request, Life(journal, 13)) is None
+    assert await run_attempt(family, request, Attempt(journal, 13)) is None
     assert len(journal.rows) == 1
     with pytest.raises(Exception, match="made 1 of 3 pairs"):
-        await live(family, request, Life(journal))
+        await run_attempt(family, request, Attempt(journal))
     assert len(journal.rows) == 1
 
 

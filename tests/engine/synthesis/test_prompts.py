@@ -9,23 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pi_integrations.engine.synthesis.items import Brief, Item, brief_of
-from pi_integrations.engine.synthesis.prompts import Prompt, batch_prompt, critic_prompt, themes_prompt
+from pi_integrations.engine.chat_models.fence import Prompt
+from pi_integrations.engine.synthesis.items import GenerationRequest, Item
+from pi_integrations.engine.synthesis.prompts import batch_prompt, critic_prompt, themes_prompt
 from pi_integrations.models.data import GeneratePairsRequest
 
-DRAW = "job-1:0"
-BRIEF = brief_of(GeneratePairsRequest(num_pairs_to_generate=5, seeds=[], application_description="Sells kites."))
-TAG = "".join(re.findall(r"The tag is (\w+)\.", batch_prompt(BRIEF, [], None, 5, DRAW).user))
+TAG_SOURCE = "job-1:0"
+REQUEST = GenerationRequest.of(
+    GeneratePairsRequest(num_pairs_to_generate=5, seeds=[], application_description="Sells kites.")
+)
+TAG = "".join(re.findall(r"The tag is (\w+)\.", batch_prompt(REQUEST, [], None, 5, TAG_SOURCE).user))
 
 
 def prompts_with(text: str) -> list[Prompt]:
     """Prompts in which `text` stands in every place that others write."""
-    brief: Brief = replace(BRIEF, description=text, answers=text)
+    request = replace(REQUEST, description=text, system_prompt=text)
     items = [Item(text, text), Item("x", "y")]
     return [
-        themes_prompt(brief, items, 10, DRAW),
-        batch_prompt(brief, items, text, 5, DRAW),
-        critic_prompt(brief, dict(enumerate(items)), DRAW),
+        themes_prompt(request, items, 10, TAG_SOURCE),
+        batch_prompt(request, items, text, 5, TAG_SOURCE),
+        critic_prompt(request, dict(enumerate(items)), TAG_SOURCE),
     ]
 
 
@@ -64,9 +67,9 @@ def test_any_text_stands_between_its_lines(text: str) -> None:
 
 
 def test_the_same_batch_of_the_same_job_gets_the_same_prompt() -> None:
-    """In every life of the job; another batch gets another tag."""
-    one, again = (batch_prompt(BRIEF, [Item("a", "b")], "kites", 5, DRAW) for _ in range(2))
-    other = batch_prompt(BRIEF, [Item("a", "b")], "kites", 5, "job-1:1")
+    """In every attempt at the job; another batch gets another tag."""
+    one, again = (batch_prompt(REQUEST, [Item("a", "b")], "kites", 5, TAG_SOURCE) for _ in range(2))
+    other = batch_prompt(REQUEST, [Item("a", "b")], "kites", 5, "job-1:1")
     assert one == again and one.user[:40] != other.user[:40]
 
 
@@ -78,5 +81,5 @@ def test_instructions_come_after_the_material() -> None:
 
 def test_an_example_without_a_response_shows_none() -> None:
     """An empty one would be an example to follow."""
-    shown = batch_prompt(BRIEF, [Item("a", ""), Item("b", "c")], None, 5, DRAW).user
+    shown = batch_prompt(REQUEST, [Item("a", ""), Item("b", "c")], None, 5, TAG_SOURCE).user
     assert '"llm_input": "a"' in shown and '"llm_output": ""' not in shown and '"llm_output": "c"' in shown

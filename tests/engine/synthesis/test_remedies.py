@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from lives import inputs_family, run_job
+from attempts import inputs_family, run_job
 
 from pi_integrations.engine.jobs.family import JobStopped
 from pi_integrations.engine.synthesis.scripted_generator import ScriptedGenerator

@@ -30,7 +30,7 @@ def test_the_same_prompt_gets_the_same_answer() -> None:
     assert ScriptedGenerator().invoke(prompt).text != ScriptedGenerator().invoke(f"Well. {prompt}").text
 
 
-async def test_it_answers_as_told() -> None:
+async def test_it_gives_the_answers_it_was_given() -> None:
     """Text, message or exception, one after the other; then in its own words, at its own pace."""
     model = ScriptedGenerator(answers=["one", AIMessage("two"), ValueError("three")], latency=0.05)
     started = time.perf_counter()
@@ -41,7 +41,7 @@ async def test_it_answers_as_told() -> None:
     assert time.perf_counter() - started >= 0.2
 
 
-def test_tokens_are_reported_unless_told_otherwise() -> None:
+def test_tokens_are_reported_unless_switched_off() -> None:
     """A quarter of the characters, and one."""
     usage = ScriptedGenerator(answers=["12345678"]).invoke("1234").usage_metadata
     assert usage is not None and (usage["input_tokens"], usage["output_tokens"]) == (2, 3)

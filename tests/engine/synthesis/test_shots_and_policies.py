@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pi_integrations.engine.synthesis.items import Item
-from pi_integrations.engine.synthesis.policies import POLICIES, Policy
-from pi_integrations.engine.synthesis.shots import ShotPool
+from pi_integrations.engine.synthesis.accepted_items import ShotPool
+from pi_integrations.engine.synthesis.items import POLICIES, Item, Policy
 from pi_integrations.models.data import ExplorationMode
 
 CONSERVATIVE, ADVENTUROUS = POLICIES[ExplorationMode.CONSERVATIVE], POLICIES[ExplorationMode.ADVENTUROUS]
@@ -28,24 +27,24 @@ def pool() -> ShotPool:
     return shots
 
 
-def drawn(policy: Policy, times: int = 40, count: int = 5) -> list[list[Item]]:
+def chosen(policy: Policy, times: int = 40, count: int = 5) -> list[list[Item]]:
     """Examples of many batches."""
     shots = pool()
-    return [shots.draw(count, policy, random.Random(n)) for n in range(times)]
+    return [shots.choose(count, policy, random.Random(n)) for n in range(times)]
 
 
 def test_as_many_as_asked_for_and_none_twice() -> None:
     """Where there are so many; else all."""
-    assert all(len(set(batch)) == 5 for mode in ExplorationMode for batch in drawn(POLICIES[mode]))
-    assert ShotPool([]).draw(5, CONSERVATIVE, random.Random(1)) == []
-    assert set(ShotPool(SEEDS[:2]).draw(5, ADVENTUROUS, random.Random(1))) == set(SEEDS[:2])
-    assert pool().draw(0, CONSERVATIVE, random.Random(1)) == []
+    assert all(len(set(batch)) == 5 for mode in ExplorationMode for batch in chosen(POLICIES[mode]))
+    assert ShotPool([]).choose(5, CONSERVATIVE, random.Random(1)) == []
+    assert set(ShotPool(SEEDS[:2]).choose(5, ADVENTUROUS, random.Random(1))) == set(SEEDS[:2])
+    assert pool().choose(0, CONSERVATIVE, random.Random(1)) == []
 
 
 def test_conservative_stays_near_the_seeds_and_adventurous_does_not() -> None:
     """From mode to mode fewer seeds and more items far from them."""
-    seeds = [sum(item in SEEDS for batch in drawn(POLICIES[mode]) for item in batch) for mode in ExplorationMode]
-    far = [sum(item in FAR for batch in drawn(POLICIES[mode]) for item in batch) for mode in ExplorationMode]
+    seeds = [sum(item in SEEDS for batch in chosen(POLICIES[mode]) for item in batch) for mode in ExplorationMode]
+    far = [sum(item in FAR for batch in chosen(POLICIES[mode]) for item in batch) for mode in ExplorationMode]
     assert all(more > fewer for more, fewer in pairwise(seeds))
     assert far[0] == 0 and all(fewer < more for fewer, more in pairwise(far))
 
@@ -56,7 +55,7 @@ def test_examples_are_unlike_each_other() -> None:
     others = [Item(text) for text in ("kites in autumn", "the price of eggs", "a sonnet on rust", "why cats purr")]
     shots = ShotPool([*copies, *others])
     for n in range(50):
-        batch = shots.draw(4, CONSERVATIVE, random.Random(n))
+        batch = shots.choose(4, CONSERVATIVE, random.Random(n))
         assert sum(item in copies for item in batch) <= 1
 
 
@@ -67,7 +66,7 @@ def test_the_same_items_and_the_same_random_numbers_give_the_same_examples() -> 
     for item in many:
         one.add(item)
         other.add(item)
-    assert one.draw(9, ADVENTUROUS, random.Random(3)) == other.draw(9, ADVENTUROUS, random.Random(3))
+    assert one.choose(9, ADVENTUROUS, random.Random(3)) == other.choose(9, ADVENTUROUS, random.Random(3))
 
 
 def test_late_items_of_a_long_job_become_examples_too() -> None:
@@ -75,7 +74,7 @@ def test_late_items_of_a_long_job_become_examples_too() -> None:
     shots = ShotPool([])
     for n in range(5000):
         shots.add(Item(f"item {n}"))
-    seen = [int(item.llm_input[5:]) for n in range(100) for item in shots.draw(5, ADVENTUROUS, random.Random(n))]
+    seen = [int(item.llm_input[5:]) for n in range(100) for item in shots.choose(5, ADVENTUROUS, random.Random(n))]
     assert len(seen) == 500 and 0.4 < sum(n >= 2500 for n in seen) / 500 < 0.6
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lives import inputs_family, run_job
+from attempts import inputs_family, run_job
 
 from pi_integrations.engine.synthesis.scripted_generator import ScriptedGenerator
 
@@ -20,9 +20,9 @@ TEXTS = [
 ]
 
 
-def first_answers(**told: str) -> Callable[[str], str | None]:
+def first_answers(**given: str) -> Callable[[str], str | None]:
     """The first answers on a kind of prompt; from then on the generator's own."""
-    left = dict(told)
+    left = dict(given)
 
     def said(prompt: str) -> str | None:
         kind = prompt.rpartition(" and nothing else")[0].split()[-1]

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable
 
-from pi_integrations.engine.chat_models.ending import was_cut_off
+from pi_integrations.engine.chat_models.asking import ChatModel, Form, Role
+from pi_integrations.engine.chat_models.budget import Spending, checked_prices
 from pi_integrations.engine.chat_models.failures import NoAnswer
-from pi_integrations.engine.chat_models.prices import checked_prices
-from pi_integrations.engine.judges.chat_model.answers import CUT_OFF, read_answers
-from pi_integrations.engine.judges.chat_model.asking import Asker
-from pi_integrations.engine.judges.chat_model.choice import Reading, ReadingChoice, SettledReading
-from pi_integrations.engine.judges.chat_model.model import chat_model_from_string
+from pi_integrations.engine.chat_models.fence import Prompt
+from pi_integrations.engine.chat_models.models import chat_model_from_string
+from pi_integrations.engine.chat_models.replies import was_cut_off
 from pi_integrations.engine.judges.chat_model.prompt import PROMPT_VERSION, assemble
-from pi_integrations.engine.judges.chat_model.usage import Bill
-from pi_integrations.engine.judges.chat_model.words import read_words, tokens_of
+from pi_integrations.engine.judges.chat_model.readings import (
+    ANSWERS_SCHEMA,
+    CUT_OFF,
+    Reading,
+    read_answers,
+    read_words,
+    tokens_of,
+)
 from pi_integrations.engine.judges.protocol import Exchange, Verdict
 from pi_integrations.errors import PiUsageError
 
 __all__ = ["ChatModelJudge"]
 
+_log = logging.getLogger(__name__)
+
+_ROLE = Role("judge model", reads="exchange", run="pi_judge", when_late="; raise the judge's timeout or try later")
 _NO_LOGPROBS = "the judge model's answer carries no token log-probabilities"
 
 
@@ -75,7 +88,7 @@ class ChatModelJudge:
         model: BaseChatModel | str,
         *,
         one_call_per_question: bool = False,
-        reading: Reading = "auto",
+        reading: Reading | Literal["auto"] = "auto",
         strict: bool = False,
         timeout: float | None = 60.0,
         prices: Mapping[str, float] | None = None,
@@ -84,14 +97,15 @@ class ChatModelJudge:
         schema: bool = True,
     ) -> None:
         _check(timeout=timeout, top_logprobs=top_logprobs)
+        chat_model = _chat_model(model)
         self._prices = checked_prices(prices)
-        self._choice = ReadingChoice(reading, strict=strict)
+        self._choice = _ReadingChoice(reading, strict=strict)
         self._strict = strict
         self._one_call_per_question = one_call_per_question
+        self._temperature = temperature
         self._top_logprobs = top_logprobs
-        self._asker = Asker(
-            _chat_model(model), temperature=temperature, top_logprobs=top_logprobs, schema=schema, timeout=timeout
-        )
+        self._form: Literal["schema", "json"] = "schema" if schema and _has_schema(chat_model) else "json"
+        self._model = ChatModel(chat_model, _ROLE, timeout=timeout)
 
     @property
     def fingerprint(self) -> str:
@@ -101,13 +115,17 @@ class ChatModelJudge:
         the two readings are different scores.
         """
         calls = "each" if self._one_call_per_question else "together"
-        return f"chat/{PROMPT_VERSION}:{self._asker.model.identity};calls={calls};reading={self._reading()}"
+        return f"chat/{PROMPT_VERSION}:{self._identity};calls={calls};reading={self._reading()}"
+
+    @property
+    def _identity(self) -> str:
+        return self._model.identity(self._temperature)
 
     def _reading(self) -> str:
         if self._choice.settled == "logprobs":
             return f"logprobs-{self._top_logprobs}"
         if self._choice.settled == "structured":
-            return f"structured-{self._asker.model.form}"
+            return f"structured-{self._form}"
         return "auto"
 
     async def answer(self, exchange: Exchange, questions: Sequence[str]) -> list[Verdict]:
@@ -133,28 +151,33 @@ class ChatModelJudge:
         """Nothing to release: the chat model belongs to whoever made it."""
 
     async def _answer_together(self, exchange: Exchange, questions: Sequence[str]) -> list[Verdict]:
-        bill = Bill(self._prices)
+        spending = Spending(self._prices)
         async with self._choice.turn() as reading:
-            verdicts = None if reading == "structured" else await self._by_logprobs(exchange, questions, bill)
+            verdicts = None if reading == "structured" else await self._by_logprobs(exchange, questions, spending)
             if verdicts is None:
-                verdicts = await self._by_structure(exchange, questions, bill)
-        return [replace(verdicts[0], usage=bill.usage()), *verdicts[1:]]
+                verdicts = await self._by_structure(exchange, questions, spending)
+        return [replace(verdicts[0], usage=spending.usage()), *verdicts[1:]]
 
-    async def _by_logprobs(self, exchange: Exchange, questions: Sequence[str], bill: Bill) -> list[Verdict] | None:
+    async def _by_logprobs(
+        self, exchange: Exchange, questions: Sequence[str], spending: Spending
+    ) -> list[Verdict] | None:
         """Verdicts from log-probabilities; None when there are none and the reading may be another."""
+        prompt = assemble(exchange, questions, "words")
         try:
-            message = await self._asker.words(assemble(exchange, questions, "words"), bill)
+            message = await self._message(prompt, self._with_logprobs, spending)
         except NoAnswer as failure:
-            if not failure.turns_down("logprobs"):
+            if not failure.turns_down("(top_)?logprobs"):
                 return _unscored(failure, "logprobs", questions)
-            bill.turned_down()
             return self._without_logprobs(failure.reason, questions)
         if tokens := tokens_of(message):
-            reading = self._choice.settle("logprobs", self._asker.model.identity)
+            reading = self._choice.settle("logprobs", self._identity)
             return read_words(message, tokens, len(questions)) if reading == "logprobs" else None
         if was_cut_off(message):
             return _unscored(NoAnswer(CUT_OFF), "logprobs", questions)
         return self._without_logprobs(_NO_LOGPROBS, questions)
+
+    def _with_logprobs(self, model: BaseChatModel) -> Runnable[Any, Any]:
+        return model.bind(logprobs=True, top_logprobs=self._top_logprobs)
 
     def _without_logprobs(self, reason: str, questions: Sequence[str]) -> list[Verdict] | None:
         remedy = 'use a model that returns them, or reading="structured"'
@@ -164,20 +187,78 @@ class ChatModelJudge:
             return _unscored(NoAnswer(f"{reason}; {remedy}"), "logprobs", questions)
         return None
 
-    async def _by_structure(self, exchange: Exchange, questions: Sequence[str], bill: Bill) -> list[Verdict]:
+    async def _by_structure(self, exchange: Exchange, questions: Sequence[str], spending: Spending) -> list[Verdict]:
+        prompt = assemble(exchange, questions, self._form)
         try:
-            message = await self._asker.answers(assemble(exchange, questions, self._asker.model.form), bill)
+            message = await self._message(prompt, _with_schema if self._form == "schema" else None, spending)
         except NoAnswer as failure:
             return _unscored(failure, "structured", questions)
         if was_cut_off(message):
             return _unscored(NoAnswer(CUT_OFF), "structured", questions)
-        if self._choice.settle("structured", self._asker.model.identity) == "logprobs":
+        if self._choice.settle("structured", self._identity) == "logprobs":
             return _unscored(NoAnswer(f"{_NO_LOGPROBS}, as another's did"), "logprobs", questions)
         return read_answers(message, len(questions))
 
+    async def _message(self, prompt: Prompt, form: Form | None, spending: Spending) -> AIMessage:
+        reply = await self._model.ask(prompt, temperature=self._temperature, form=form, spending=spending)
+        if reply.message is None or reply.declined:
+            raise NoAnswer(reply.declined or reply.too_long or "")
+        return reply.message
 
-def _unscored(failure: NoAnswer, method: SettledReading, questions: Sequence[str]) -> list[Verdict]:
-    return [Verdict.unscored(failure.reason, method=method, retryable=failure.retryable)] * len(questions)
+
+class _ReadingChoice:
+    """The reading in use. While it is open, one call finds out and calls that start meanwhile wait for it."""
+
+    def __init__(self, reading: Reading | Literal["auto"], *, strict: bool) -> None:
+        if reading not in ("auto", "logprobs", "structured"):
+            raise PiUsageError(f'reading is "auto", "logprobs" or "structured", not {reading!r}')
+        # Strict accepts no weaker reading, so there is nothing left to find out.
+        self.settled: Reading | None = ("logprobs" if strict else None) if reading == "auto" else reading
+        self._started = False
+        self._first_over = asyncio.Event()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Reading | None]:
+        """The settled reading, or None for a call that has to find out and `settle` it; waits where one is finding out.
+
+        When the first call ends without a finding (it was refused, say), those that waited continue side by side, each
+        to find out for itself.
+        """
+        if self.settled is not None or self._started:
+            if self.settled is None:
+                await self._first_over.wait()
+            yield self.settled
+            return
+        self._started = True
+        try:
+            yield None
+        finally:
+            self._first_over.set()
+
+    def settle(self, reading: Reading, model: str) -> Reading:
+        """Fixes the reading for the rest of the judge's life and returns the one in force: the first finding stands."""
+        if self.settled is None:
+            self.settled = reading
+            _log.info("judge %s: reading %s", model, reading)
+        return self.settled
+
+
+def _unscored(failure: NoAnswer, reading: Reading, questions: Sequence[str]) -> list[Verdict]:
+    # A body of another form than the provider's own is rather a wrong address than a fault that passes.
+    retryable = failure.retryable and failure.tries is None
+    return [Verdict.unscored(failure.reason, method=reading, retryable=retryable)] * len(questions)
+
+
+def _has_schema(model: BaseChatModel) -> bool:
+    try:
+        _with_schema(model)
+    except NotImplementedError:
+        return False
+    return True
+
+
+def _with_schema(model: BaseChatModel) -> Runnable[Any, Any]:
+    return model.with_structured_output(ANSWERS_SCHEMA, include_raw=True)
 
 
 def _chat_model(model: BaseChatModel | str) -> BaseChatModel:

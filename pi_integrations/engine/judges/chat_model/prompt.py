@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from pi_integrations.engine.chat_models.fence import Prompt, block, random_tags, unused_tag
 from pi_integrations.engine.judges.protocol import Exchange
 
-__all__ = ["PROMPT_VERSION", "AnswerForm", "Prompt", "assemble", "random_tag"]
+__all__ = ["PROMPT_VERSION", "AnswerForm", "assemble"]
 
 PROMPT_VERSION = 1
 """Raise it with every change of wording: scores under another prompt are other scores."""
@@ -41,49 +40,24 @@ _JSON = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """The two messages of a request."""
-
-    system: str
-    user: str
-
-
-def random_tag() -> str:
-    """A fresh tag of 128 random bits in hexadecimal."""
-    return secrets.token_hex(16)
-
-
 def assemble(
-    exchange: Exchange, questions: Sequence[str], form: AnswerForm, draw: Callable[[], str] = random_tag
+    exchange: Exchange, questions: Sequence[str], form: AnswerForm, tags: Iterable[str] | None = None
 ) -> Prompt:
     """The prompt that asks `questions`, numbered from 1, about `exchange`.
 
-    Tags are drawn until one occurs in no text, so each block opens once, closes once, and holds its text unchanged.
-    The tag makes every prompt differ in those digits: it carries no meaning, but a model's answer may move with it.
+    `tags`, random by default, are tried until one occurs in no text: each block opens once, closes once, and holds its
+    text unchanged. The tag carries no meaning, but a model's answer may move with it.
     """
     numbered = [f"{n}. {' '.join(question.split())}" for n, question in enumerate(questions, start=1)]
-    tag = _unused_tag([exchange.llm_input, exchange.llm_output, *numbered], draw)
+    tag = unused_tag([exchange.llm_input, exchange.llm_output, *numbered], tags or random_tags())
     parts = [
         "\n".join(["Questions:", *numbered]),
         f"The tag is {tag}.",
-        _block("INPUT", exchange.llm_input, tag),
-        _block("OUTPUT", exchange.llm_output, tag),
+        block("INPUT", exchange.llm_input, tag),
+        block("OUTPUT", exchange.llm_output, tag),
         _instruction(form, len(numbered)),
     ]
     return Prompt(system=_SYSTEM, user="\n\n".join(parts))
-
-
-def _unused_tag(texts: Sequence[str], draw: Callable[[], str]) -> str:
-    folded = [text.casefold() for text in texts]
-    tag = draw()
-    while any(tag.casefold() in text for text in folded):
-        tag = draw()
-    return tag
-
-
-def _block(name: str, text: str, tag: str) -> str:
-    return f"BEGIN {name} {tag}\n{text}\nEND {name} {tag}"
 
 
 def _instruction(form: AnswerForm, count: int) -> str:

@@ -1,4 +1,4 @@
-"""Micro-batching: concurrent jobs meet in a queue and go through one worker thread together, when that pays."""
+"""Micro-batching: concurrent jobs are queued and run together on one worker thread, where a batch is faster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_PADDING = 0.25
 
 
 def companions(sizes: Sequence[int], budget: int) -> list[int]:
-    """Indices of the jobs that go with the first: itself, then those nearest in size, while it pays.
+    """Indices of the jobs to run with the first: itself, then the nearest in size, while the padding is worth it.
 
     Args:
         sizes: Tokens of each waiting job, the oldest first.
@@ -45,15 +45,15 @@ class _Waiting(Generic[JobT, ResultT]):
 class MicroBatcher(Generic[JobT, ResultT]):
     """Runs jobs in batches on `executor`; every method belongs to one event loop.
 
-    While a batch runs, new jobs gather for the next. A job that its caller cancels leaves the queue; one that is
-    already running runs on for the others.
+    While a batch runs, new jobs queue for the next. A cancelled job leaves the queue; a running one finishes with its
+    batch.
 
     Args:
-        run: Called on the executor with the jobs of a batch; gives one result per job, in their order.
+        run: Called on the executor with the jobs of a batch; returns one result per job, in their order.
         executor: A single worker thread.
         size: Tokens of a job.
         budget: Tokens of a batch, padding included.
-        max_wait_s: Seconds that the first job of an idle batcher waits for company.
+        max_wait_s: Seconds that the first job of an idle batcher waits for others.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class MicroBatcher(Generic[JobT, ResultT]):
 
         Raises:
             PiUsageError: The batcher is closed.
-            Exception: What `run` raised for the batch.
+            Exception: `run` raised it for the batch.
         """
         if self._closed:
             raise PiUsageError("The local judge is closed: make a new one.")
@@ -87,7 +87,7 @@ class MicroBatcher(Generic[JobT, ResultT]):
         return await waiting.result
 
     async def aclose(self) -> None:
-        """Lets the batch in flight end, and refuses the jobs behind it."""
+        """Finishes the batch in flight and refuses the jobs behind it."""
         self._closed = True
         waiting, self._waiting = self._waiting, []
         for one in waiting:
@@ -113,7 +113,7 @@ class MicroBatcher(Generic[JobT, ResultT]):
     async def _run_batch(self, batch: list[_Waiting[JobT, ResultT]]) -> None:
         jobs = [one.job for one in batch]
         running = asyncio.get_running_loop().run_in_executor(self._executor, self._run, jobs)
-        # Gathered as a value: an error belongs to the callers in the batch, and this task goes on with the next one.
+        # Gathered as a value: an error belongs to the callers of this batch, and the task goes on to the next.
         (outcome,) = await asyncio.gather(running, return_exceptions=True)
         for index, one in enumerate(batch):
             if one.result.done():

@@ -11,32 +11,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pi_integrations.engine.judges.local.batching import MicroBatcher
-from pi_integrations.engine.judges.local.identity import tokenizer_digest, weights_digest
-from pi_integrations.engine.judges.local.loading import (
-    Device,
-    Dtype,
-    is_local,
-    require_local_extra,
-    resolve_folder,
-)
 from pi_integrations.engine.judges.local.prompt import PROMPT_VERSION
-from pi_integrations.engine.judges.local.verdicts import Scores, verdicts_of
 from pi_integrations.engine.judges.protocol import Exchange, Verdict
+from pi_integrations.engine.local_models.identity import fingerprint_of
+from pi_integrations.engine.local_models.loading import Device, Dtype, is_local, require_local_extra, resolve_folder
 from pi_integrations.errors import PiUsageError
+from pi_integrations.models import Usage
 
 if TYPE_CHECKING:
+    from pi_integrations.engine.judges.local.model import JudgeModel, Prepared
     from pi_integrations.engine.judges.local.prefix_scoring import Prompt
-    from pi_integrations.engine.judges.local.reader import Reader
 
 __all__ = ["LocalJudge"]
+
+# P(yes) of each of a prompt's questions, or why the model gave none.
+Scores = list[float] | str
 
 
 class LocalJudge:
     """Scores by P(yes) / (P(yes) + P(no)) of the next token of a transformers causal language model.
 
-    An exchange is read once and each question is a short suffix behind it. Concurrent exchanges of like length are read
-    together. In float32 a score is the same within 1e-4 whatever the other questions and exchanges are; bfloat16 is
-    faster on hardware made for it and moves scores by hundredths.
+    An exchange is read once, and each question is a short suffix behind it. Concurrent exchanges of similar length are
+    read in one batch. In float32 a score is the same within 1e-4 whatever else is in the batch; bfloat16 is faster on
+    hardware made for it and moves scores by hundredths.
 
     Constructing is cheap; the weights load on the judge's own thread, on the first call or in `load`.
 
@@ -44,10 +41,10 @@ class LocalJudge:
         path_or_name: A folder made by save_pretrained, or a name on the Hugging Face hub. Safetensors only.
         device: `cpu`, `cuda`, or `auto`: CUDA where there is one.
         dtype: `float32` or `bfloat16`.
-        max_batch_tokens: Tokens of exchanges read together, padding included; default 2,048 on a CPU, 16,384 on CUDA.
+        max_batch_tokens: Tokens of a batch of exchanges, padding included; default 2,048 on a CPU, 16,384 on CUDA.
             A longer exchange is read alone.
-        max_input_tokens: Most tokens of one exchange with one question, when that is to be less than the model reads.
-        max_wait_ms: Milliseconds that an idle judge waits for company before it reads.
+        max_input_tokens: Most tokens of one exchange with one question; default: the model's context length.
+        max_wait_ms: Milliseconds that an idle judge waits for more exchanges before it starts a batch.
 
     Raises:
         ImportError: torch or transformers is missing.
@@ -75,7 +72,7 @@ class LocalJudge:
         self._max_wait_s = max_wait_ms / 1000
         self._check()
         self._threads = [ThreadPoolExecutor(1, f"local-judge-{work}") for work in ("model", "tokenizer")]
-        self._loading: asyncio.Future[Reader] | None = None
+        self._loading: asyncio.Future[JudgeModel] | None = None
         self._batcher: MicroBatcher[Prompt, Scores] | None = None
         self._closed = False
 
@@ -83,20 +80,19 @@ class LocalJudge:
     def fingerprint(self) -> str:
         """Name, digests of weights and tokenizer, prompt version, reading and precision; never a path.
 
-        The first access reads the folder's files (a second at worst) and fetches a hub name; after `load` it is free.
+        The first access reads the folder's files (a second at worst) or downloads a hub model; after `load` it is free.
         """
-        weights, tokenizer = self._digests
         local = Path(self._name).expanduser()
         name = local.absolute().name if local.is_dir() else self._name
-        return f"local:{name}:weights={weights}:tokenizer={tokenizer}:prompt={PROMPT_VERSION}:logits:{self._dtype}"
+        return f"local:{name}:{self._identity}:prompt={PROMPT_VERSION}:logits:{self._dtype}"
 
     async def load(self) -> None:
-        """Loads the model, once, off the loop; the engine calls it at start so that a wrong path fails there.
+        """Loads the model, once, off the loop; the engine calls it when it starts, so that a wrong path fails there.
 
         Raises:
             PiUsageError: The model cannot be loaded or cannot serve as a judge; says which path and what to do.
         """
-        await self._reader()
+        await self._model()
 
     async def answer(self, exchange: Exchange, questions: Sequence[str]) -> list[Verdict]:
         """One verdict per question, in their order; a question that cannot be read is unscored, with the reason.
@@ -106,17 +102,17 @@ class LocalJudge:
         """
         if not questions:
             return []
-        reader = await self._reader()
+        model = await self._model()
         self._refuse_if_closed()
         loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._threads[1], reader.prepare, exchange, tuple(questions))
+        prepared = await loop.run_in_executor(self._threads[1], model.prepare, exchange, tuple(questions))
         scores: Scores = []
         if prepared.prompt is not None:
-            scores = await self._batches(reader).submit(prepared.prompt)
-        return verdicts_of(prepared, scores)
+            scores = await self._batches(model).submit(prepared.prompt)
+        return _verdicts(prepared, scores)
 
     async def aclose(self) -> None:
-        """Lets the batch in flight end, refuses what waits, stops the threads and frees the model."""
+        """Finishes the batch in flight, refuses calls that wait, stops the threads and frees the model."""
         self._closed = True
         if self._batcher is not None:
             await self._batcher.aclose()
@@ -144,38 +140,38 @@ class LocalJudge:
         return resolve_folder(self._name)
 
     @cached_property
-    def _digests(self) -> tuple[str, str]:
-        return weights_digest(self._folder)[:16], tokenizer_digest(self._folder)[:16]
+    def _identity(self) -> str:
+        return fingerprint_of(self._folder)
 
-    async def _reader(self) -> Reader:
-        """The loaded model: concurrent first calls share one loading, and a caller that gives up does not stop it."""
+    async def _model(self) -> JudgeModel:
+        """The loaded model. Concurrent first calls share one load, and a cancelled caller does not stop it."""
         self._refuse_if_closed()
         if self._loading is None or _failed(self._loading):
             self._loading = asyncio.get_running_loop().run_in_executor(self._threads[0], self._load)
             self._loading.add_done_callback(_failed)
         return await asyncio.shield(self._loading)
 
-    def _load(self) -> Reader:
-        from pi_integrations.engine.judges.local.reader import load_reader
+    def _load(self) -> JudgeModel:
+        from pi_integrations.engine.judges.local.model import load_judge_model
 
-        reader = load_reader(
+        model = load_judge_model(
             self._folder,
             device=self._device,
             dtype=self._dtype,
             max_batch_tokens=self._max_batch_tokens,
             max_input_tokens=self._max_input_tokens,
         )
-        _ = self._digests
-        return reader
+        _ = self._identity  # on this thread, so that `fingerprint` never reads files on the loop
+        return model
 
-    def _batches(self, reader: Reader) -> MicroBatcher[Prompt, Scores]:
+    def _batches(self, model: JudgeModel) -> MicroBatcher[Prompt, Scores]:
         self._refuse_if_closed()
         if self._batcher is None:
             self._batcher = MicroBatcher(
-                reader.read,
+                model.read,
                 self._threads[0],
                 size=lambda prompt: len(prompt.prefix),
-                budget=reader.batch_tokens,
+                budget=model.batch_tokens,
                 max_wait_s=self._max_wait_s,
             )
         return self._batcher
@@ -185,6 +181,28 @@ class LocalJudge:
             raise PiUsageError("The local judge is closed: make a new one.")
 
 
-def _failed(loading: asyncio.Future[Reader]) -> bool:
-    """Whether loading ended without a model; asking also marks the error as seen."""
+def _failed(loading: asyncio.Future[JudgeModel]) -> bool:
+    """Whether loading ended without a model; checking also marks the exception as retrieved."""
     return loading.done() and (loading.cancelled() or loading.exception() is not None)
+
+
+def _verdicts(prepared: Prepared, scores: Scores) -> list[Verdict]:
+    """One verdict per question, in their order; the first carries the exchange's usage."""
+    verdicts = [_verdict(place, scores) for place in prepared.places]
+    if prepared.prompt is None or isinstance(scores, str):
+        return verdicts
+    usage = Usage(calls=1, input_tokens=prepared.prompt.tokens, output_tokens=0)
+    first = verdicts[0]
+    verdicts[0] = Verdict(first.score, first.reason, method="logits", usage=usage)
+    return verdicts
+
+
+def _verdict(place: int | str, scores: Scores) -> Verdict:
+    if isinstance(place, str):
+        return Verdict.unscored(place, method="logits")
+    if isinstance(scores, str):
+        return Verdict.unscored(scores, method="logits", retryable=True)
+    if not math.isfinite(scores[place]):
+        reason = "The model gave no finite logits: try dtype='float32', or check the weights."
+        return Verdict.unscored(reason, method="logits")
+    return Verdict(scores[place], method="logits")

@@ -1,9 +1,9 @@
-"""Where the questions stand: all of a row's suffixes side by side behind one cached prefix, blind to each other.
+"""The layout of questions behind a shared prefix: a row's suffixes side by side, each blind to the others.
 
 A row is one exchange. Its suffixes are packed into one sequence, each starting at the position where the prefix ends,
-and the mask lets a token see its prefix and its own suffix only. The cached prefix is therefore never copied per
-question. The k-th suffixes of all rows share a slot as wide as the longest of them, padded on the left, so that every
-slot has its last token, where the answer is read, at the same index in all rows.
+and the mask lets a token see its prefix and its own suffix only, so the cached prefix is never copied per question. The
+k-th suffixes of all rows share a slot as wide as the longest of them, padded on the left: the slot's last token, where
+the answer is read, then has the same index in all rows.
 """
 
 from __future__ import annotations
@@ -11,13 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, zip_longest
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["SuffixBatch", "pack_suffixes", "slot_widths"]
+from pi_integrations.errors import PiUsageError
+
+__all__ = ["Attention", "Suffix", "SuffixBatch", "attention_of", "pack_suffixes", "slot_widths"]
 
 Suffix = tuple[int, ...]
+
+_FULL, _SLIDING = "full_attention", "sliding_attention"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +108,41 @@ def _sees_suffix(offsets: Tensor, slots: Tensor) -> Tensor:
     earlier = (slots[:, None] == slots[None, :]) & (index[:, None] >= index[None, :])
     real = (offsets >= 0)[:, None, :]
     return (earlier & real) | torch.eye(len(slots), dtype=torch.bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """The kinds of attention layers in a model, and the window of the sliding ones, in tokens."""
+
+    kinds: frozenset[str]
+    window: int | None = None
+
+    def mask(self, batch: SuffixBatch, dtype: torch.dtype) -> Tensor | dict[str, Tensor]:
+        """The mask for the model's forward: a tensor, or one per kind of layer where the model mixes them."""
+        masks = {kind: batch.additive_mask(dtype, self.window if kind == _SLIDING else None) for kind in self.kinds}
+        return masks if len(masks) > 1 else next(iter(masks.values()))
+
+
+def attention_of(config: Any) -> Attention:
+    """The attention of the model that `config` describes.
+
+    Raises:
+        PiUsageError: It has layers that cannot share a prefix, such as recurrent or chunked ones.
+    """
+    text = config.get_text_config(decoder=True)
+    window = getattr(text, "sliding_window", None)
+    layers = getattr(text, "layer_types", None) or [_FULL if window is None else _SLIDING]
+    others = sorted({*layers, *_odd_layers(text)} - {_FULL, _SLIDING})
+    if others:
+        raise PiUsageError(
+            f"A {text.model_type} model has {', '.join(others)} layers, which cannot read many questions behind one "
+            "prefix: use a model with ordinary or sliding-window attention (llama, qwen, mistral, gemma, gpt2 …)."
+        )
+    return Attention(kinds=frozenset(layers), window=window)
+
+
+def _odd_layers(config: Any) -> list[str]:
+    """Layers missing from `layer_types` that count keys instead of positions: GPT-Neo's local ones and ALiBi."""
+    local = [kind for kind in getattr(config, "attention_layers", None) or [] if kind == "local"]
+    settings = (config, getattr(config, "attn_config", None))
+    return local + ["ALiBi attention" for one in settings if getattr(one, "alibi", False)]

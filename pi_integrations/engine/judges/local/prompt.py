@@ -7,15 +7,14 @@ tokenised apart, so that a prefix never depends on the question after it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
+from pi_integrations.engine.chat_models.fence import tags_from, unused_tag
 from pi_integrations.engine.judges.protocol import Exchange
 from pi_integrations.errors import PiUsageError
 
-__all__ = ["PROMPT_VERSION", "PromptFrame", "chat_frame", "exchange_block", "marker_for", "plain_frame"]
+__all__ = ["PROMPT_VERSION", "PromptFrame", "chat_frame", "exchange_block", "plain_frame"]
 
 PROMPT_VERSION = 1
 
@@ -43,26 +42,12 @@ class PromptFrame:
     closing: str
 
 
-def marker_for(*texts: str, shortest: int = 8) -> str:
-    """A code of hexadecimal digits that stands in none of `texts`, in neither case.
-
-    The same texts give the same code, so that a deterministic model gives the same score; no text can hold its own.
-    """
-    payload, lowered = json.dumps(texts), [text.lower() for text in texts]
-    attempt = 0
-    while True:
-        code = hashlib.sha256(f"{attempt}{payload}".encode()).hexdigest()[: shortest + attempt]
-        if not any(code in text for text in lowered):
-            return code
-        attempt += 1
-
-
 def exchange_block(exchange: Exchange) -> str:
     """The exchange between its tags."""
-    code = marker_for(exchange.llm_input, exchange.llm_output)
+    texts = (exchange.llm_input, exchange.llm_output)
+    tag = unused_tag(texts, tags_from(*texts))
     return (
-        f"<input {code}>\n{exchange.llm_input}\n</input {code}>\n\n"
-        f"<output {code}>\n{exchange.llm_output}\n</output {code}>"
+        f"<input {tag}>\n{exchange.llm_input}\n</input {tag}>\n\n<output {tag}>\n{exchange.llm_output}\n</output {tag}>"
     )
 
 

@@ -1,5 +1,0 @@
-"""The HTML report of a scored file: one page that needs nothing else."""
-
-from pi_integrations.cli.report.report import write_report
-
-__all__ = ["write_report"]
