@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -96,10 +95,12 @@ class ChatModelJudge:
         top_logprobs: int = 5,
         schema: bool = True,
     ) -> None:
-        _check(timeout=timeout, top_logprobs=top_logprobs)
+        _check(reading, timeout=timeout, top_logprobs=top_logprobs)
         chat_model = _chat_model(model)
         self._prices = checked_prices(prices)
-        self._choice = _ReadingChoice(reading, strict=strict)
+        # Strict accepts no weaker reading, so there is nothing left to find out.
+        self._settled: Reading | None = ("logprobs" if strict else None) if reading == "auto" else reading
+        self._first_over: asyncio.Event | None = None
         self._strict = strict
         self._one_call_per_question = one_call_per_question
         self._temperature = temperature
@@ -122,9 +123,9 @@ class ChatModelJudge:
         return self._model.identity(self._temperature)
 
     def _reading(self) -> str:
-        if self._choice.settled == "logprobs":
+        if self._settled == "logprobs":
             return f"logprobs-{self._top_logprobs}"
-        if self._choice.settled == "structured":
+        if self._settled == "structured":
             return f"structured-{self._form}"
         return "auto"
 
@@ -151,12 +152,33 @@ class ChatModelJudge:
         """Nothing to release: the chat model belongs to whoever made it."""
 
     async def _answer_together(self, exchange: Exchange, questions: Sequence[str]) -> list[Verdict]:
+        await self._wait_for_first()
         spending = Spending(self._prices)
-        async with self._choice.turn() as reading:
-            verdicts = None if reading == "structured" else await self._by_logprobs(exchange, questions, spending)
+        try:
+            verdicts = None if self._settled == "structured" else await self._by_logprobs(exchange, questions, spending)
             if verdicts is None:
                 verdicts = await self._by_structure(exchange, questions, spending)
+        finally:
+            if self._first_over is not None:
+                self._first_over.set()
         return [replace(verdicts[0], usage=spending.usage()), *verdicts[1:]]
+
+    async def _wait_for_first(self) -> None:
+        """While the reading is open, one call finds out and those that start meanwhile wait for it.
+
+        When it ends without a finding (it was refused, say), they continue side by side, each to find out for itself.
+        """
+        if self._settled is None and self._first_over is not None:
+            await self._first_over.wait()
+        elif self._settled is None:
+            self._first_over = asyncio.Event()
+
+    def _settle(self, reading: Reading) -> Reading:
+        """Fixes the reading for the rest of the judge's life and returns the one in force: the first finding stands."""
+        if self._settled is None:
+            self._settled = reading
+            _log.info("judge %s: reading %s", self._identity, reading)
+        return self._settled
 
     async def _by_logprobs(
         self, exchange: Exchange, questions: Sequence[str], spending: Spending
@@ -170,7 +192,7 @@ class ChatModelJudge:
                 return _unscored(failure, "logprobs", questions)
             return self._without_logprobs(failure.reason, questions)
         if tokens := tokens_of(message):
-            reading = self._choice.settle("logprobs", self._identity)
+            reading = self._settle("logprobs")
             return read_words(message, tokens, len(questions)) if reading == "logprobs" else None
         if was_cut_off(message):
             return _unscored(NoAnswer(CUT_OFF), "logprobs", questions)
@@ -183,7 +205,7 @@ class ChatModelJudge:
         remedy = 'use a model that returns them, or reading="structured"'
         if self._strict:
             raise PiUsageError(f"{reason}; strict takes no other reading: {remedy}") from None
-        if self._choice.settled == "logprobs":
+        if self._settled == "logprobs":
             return _unscored(NoAnswer(f"{reason}; {remedy}"), "logprobs", questions)
         return None
 
@@ -195,7 +217,7 @@ class ChatModelJudge:
             return _unscored(failure, "structured", questions)
         if was_cut_off(message):
             return _unscored(NoAnswer(CUT_OFF), "structured", questions)
-        if self._choice.settle("structured", self._identity) == "logprobs":
+        if self._settle("structured") == "logprobs":
             return _unscored(NoAnswer(f"{_NO_LOGPROBS}, as another's did"), "logprobs", questions)
         return read_answers(message, len(questions))
 
@@ -204,43 +226,6 @@ class ChatModelJudge:
         if reply.message is None or reply.declined:
             raise NoAnswer(reply.declined or reply.too_long or "")
         return reply.message
-
-
-class _ReadingChoice:
-    """The reading in use. While it is open, one call finds out and calls that start meanwhile wait for it."""
-
-    def __init__(self, reading: Reading | Literal["auto"], *, strict: bool) -> None:
-        if reading not in ("auto", "logprobs", "structured"):
-            raise PiUsageError(f'reading is "auto", "logprobs" or "structured", not {reading!r}')
-        # Strict accepts no weaker reading, so there is nothing left to find out.
-        self.settled: Reading | None = ("logprobs" if strict else None) if reading == "auto" else reading
-        self._started = False
-        self._first_over = asyncio.Event()
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Reading | None]:
-        """The settled reading, or None for a call that has to find out and `settle` it; waits where one is finding out.
-
-        When the first call ends without a finding (it was refused, say), those that waited continue side by side, each
-        to find out for itself.
-        """
-        if self.settled is not None or self._started:
-            if self.settled is None:
-                await self._first_over.wait()
-            yield self.settled
-            return
-        self._started = True
-        try:
-            yield None
-        finally:
-            self._first_over.set()
-
-    def settle(self, reading: Reading, model: str) -> Reading:
-        """Fixes the reading for the rest of the judge's life and returns the one in force: the first finding stands."""
-        if self.settled is None:
-            self.settled = reading
-            _log.info("judge %s: reading %s", model, reading)
-        return self.settled
 
 
 def _unscored(failure: NoAnswer, reading: Reading, questions: Sequence[str]) -> list[Verdict]:
@@ -272,7 +257,9 @@ def _chat_model(model: BaseChatModel | str) -> BaseChatModel:
     return model
 
 
-def _check(*, timeout: float | None, top_logprobs: int) -> None:
+def _check(reading: str, *, timeout: float | None, top_logprobs: int) -> None:
+    if reading not in ("auto", "logprobs", "structured"):
+        raise PiUsageError(f'reading is "auto", "logprobs" or "structured", not {reading!r}')
     if timeout is not None and not timeout > 0:
         raise PiUsageError(f"timeout is a number of seconds above 0, not {timeout}")
     if not 2 <= top_logprobs <= 20:
