@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, HttpUrl, model_validator
 
 from pi_integrations.models.jobs import JobStatus
-from pi_integrations.models.requests import AggregationMethod
+from pi_integrations.models.scoring import AggregationMethod
 from pi_integrations.models.specs import ScoringSpec
 
 __all__ = [

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pi_integrations.engine.scoring.means import GEOMETRIC_FLOOR, HARMONIC_FLOOR
+from pi_integrations.engine.scoring.aggregation import GEOMETRIC_FLOOR, HARMONIC_FLOOR
 from pi_integrations.engine.scoring.rubric import Group, Rubric, compile_rubric
 from pi_integrations.models import AggregationMethod, DimensionSpec, Question
 

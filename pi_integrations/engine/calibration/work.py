@@ -12,9 +12,9 @@ import numpy as np
 from pi_integrations.engine.calibration.calibrate import calibrate
 from pi_integrations.engine.calibration.fitting import Observations
 from pi_integrations.engine.calibration.model import Floats
+from pi_integrations.engine.chat_models.failures import Patience
 from pi_integrations.engine.jobs.family import FamilyWork, JobStopped, Run
 from pi_integrations.engine.scoring.service import ScoreService, ScoringFailed
-from pi_integrations.engine.synthesis.patience import Patience
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import DimensionSpec, Question, ScoreRequest, ScoreResult
 from pi_integrations.models.calibration import CalibrateRequest

@@ -14,7 +14,7 @@ from pi_integrations.engine.calibration import Observations, calibrate
 from pi_integrations.engine.calibration.fitting import fit, losses
 from pi_integrations.engine.calibration.model import SpecModel
 from pi_integrations.engine.calibration.validation import validate
-from pi_integrations.engine.scoring.aggregate import NothingScored, aggregate
+from pi_integrations.engine.scoring.aggregation import NothingScored, aggregate
 from pi_integrations.engine.scoring.rubric import compile_rubric
 from pi_integrations.models import AggregationMethod, DimensionSpec, Question, parse_spec
 

@@ -16,8 +16,7 @@ from pi_integrations.engine.judges.protocol import Exchange, Verdict
 from pi_integrations.engine.judges.scripted import ScriptedJudge
 from pi_integrations.engine.scoring.code_questions import CodeRunner
 from pi_integrations.engine.scoring.custom_models import CustomModels
-from pi_integrations.engine.scoring.service import ScoreService
-from pi_integrations.engine.scoring.verdict_cache import VerdictCache
+from pi_integrations.engine.scoring.service import ScoreService, VerdictCache
 from pi_integrations.models.calibration import CalibrateRequest
 
 SPEC = [{"question": "Is it right?", "label": "Right"}, {"question": "Is it kind?", "label": "Kind"}]
