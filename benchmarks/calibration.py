@@ -21,8 +21,7 @@ import numpy as np
 from _tables import print_table
 from scipy.optimize import isotonic_regression
 
-from pi_integrations.engine.calibration import Observations
-from pi_integrations.engine.calibration.fitting import fit
+from pi_integrations.engine.calibration.fitting import Observations, fit
 from pi_integrations.engine.calibration.model import Floats, SpecModel
 from pi_integrations.engine.calibration.validation import validate
 from pi_integrations.models import AggregationMethod, Question

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pi_integrations.engine.calibration.calibrate import calibrate
-from pi_integrations.engine.calibration.fitting import Observations
 from pi_integrations.engine.calibration.model import Floats
 from pi_integrations.engine.chat_models.failures import Patience
 from pi_integrations.engine.jobs.family import FamilyWork, JobStopped, Run
@@ -19,6 +17,10 @@ from pi_integrations.errors import PiUsageError
 from pi_integrations.models import DimensionSpec, Question, ScoreRequest, ScoreResult
 from pi_integrations.models.calibration import CalibrateRequest
 from pi_integrations.models.families import CALIBRATE
+
+if TYPE_CHECKING:
+    from pi_integrations.engine.calibration.calibrate import Calibration
+    from pi_integrations.engine.calibration.fitting import Observations
 
 __all__ = ["calibration_work"]
 
@@ -33,14 +35,7 @@ def calibration_work(service: ScoreService) -> FamilyWork[CalibrateRequest]:
     async def work(request: CalibrateRequest, run: Run) -> Mapping[str, Any]:
         exchanges = _exchanges(request)
         scores = await _Scoring(request, run, service).scores(exchanges)
-        observations = _observations(request, exchanges, scores)
-        found = await asyncio.to_thread(
-            calibrate,
-            request.scoring_spec,
-            observations,
-            strategy=request.strategy.value,
-            aggregation_method=request.aggregation_method,
-        )
+        found = await asyncio.to_thread(_calibrated, request, exchanges, scores)
         if not (run.progress or {}).get("summarised"):
             progress = {**(run.progress or {}), "summarised": True}
             await run.commit(messages=[found.report["summary"]], progress=progress)
@@ -134,7 +129,21 @@ def _exchanges(request: CalibrateRequest) -> list[Texts]:
     return list(dict.fromkeys([*rated, *compared]))
 
 
+def _calibrated(request: CalibrateRequest, exchanges: Sequence[Texts], scores: Floats) -> Calibration:
+    # Imported with the first job: SciPy takes a second to load, and every engine with jobs would wait for it.
+    from pi_integrations.engine.calibration.calibrate import calibrate
+
+    return calibrate(
+        request.scoring_spec,
+        _observations(request, exchanges, scores),
+        strategy=request.strategy.value,
+        aggregation_method=request.aggregation_method,
+    )
+
+
 def _observations(request: CalibrateRequest, exchanges: Sequence[Texts], scores: Floats) -> Observations:
+    from pi_integrations.engine.calibration.fitting import Observations
+
     place = {exchange: number for number, exchange in enumerate(exchanges)}
     rated = [each for each in request.examples if each.score is not None]
     pairs = [

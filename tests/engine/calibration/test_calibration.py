@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import approx_fprime
 
-from pi_integrations.engine.calibration import Observations, calibrate
-from pi_integrations.engine.calibration.fitting import fit, losses
+from pi_integrations.engine.calibration.calibrate import calibrate
+from pi_integrations.engine.calibration.fitting import Observations, fit, losses
 from pi_integrations.engine.calibration.model import SpecModel
 from pi_integrations.engine.calibration.validation import validate
 from pi_integrations.engine.scoring.aggregation import NothingScored, aggregate

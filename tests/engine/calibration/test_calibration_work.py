@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,13 +12,16 @@ import pytest
 from pydantic import ValidationError
 
 from pi_integrations.engine.calibration.work import calibration_work
+from pi_integrations.engine.families import BUILDERS
 from pi_integrations.engine.jobs.family import JobStopped
 from pi_integrations.engine.judges.protocol import Exchange, Verdict
 from pi_integrations.engine.judges.scripted import ScriptedJudge
 from pi_integrations.engine.scoring.code_questions import CodeRunner
 from pi_integrations.engine.scoring.custom_models import CustomModels
 from pi_integrations.engine.scoring.service import ScoreService, VerdictCache
+from pi_integrations.engine.settings import EngineSettings
 from pi_integrations.models.calibration import CalibrateRequest
+from pi_integrations.models.families import CALIBRATE
 
 SPEC = [{"question": "Is it right?", "label": "Right"}, {"question": "Is it kind?", "label": "Kind"}]
 
@@ -144,6 +148,14 @@ def test_ratings_are_read_in_any_case(rating: str, score: float) -> None:
     example = {"llm_input": "a", "llm_output": "b", "rating": rating}
     request = CalibrateRequest.model_validate({"scoring_spec": SPEC, "examples": [example]})
     assert request.examples[0].score == score
+
+
+def test_an_engine_without_scipy_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When its families are built, not when a job fails."""
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    settings = EngineSettings(judge=ScriptedJudge(by_length))
+    with pytest.raises(ImportError, match=r"needs scipy; run: pip install 'pi-integrations\[engine\]'"):
+        BUILDERS[CALIBRATE.path](settings, a_service(ScriptedJudge(by_length)))
 
 
 async def test_the_event_loop_stays_free_while_a_spec_is_fitted() -> None:

@@ -12,7 +12,6 @@ import httpx
 import pytest
 from browser import find_browser, running_browser
 from engine.page_engine import Served
-from pi_integrations.client.job_routes import JobRoutes
 from pydantic import BaseModel, ConfigDict, Field
 
 from pi_integrations import AsyncPiClient, PiStatusError
@@ -24,7 +23,7 @@ from pi_integrations.engine.jobs import FamilyWork, JobSettings, Run
 from pi_integrations.engine.scoring.service import ScoreService
 from pi_integrations.engine.settings import EngineSettings
 from pi_integrations.models import JobState, JobStatus, families
-from pi_integrations.models.families import JobFamily
+from pi_integrations.models.families import CALIBRATE, JobFamily
 from pi_integrations.testing import ScriptedJudge
 
 
@@ -86,10 +85,10 @@ class Rhymes(JobResource[ToyRequest, ToyStatus, Rhyme]):
     """`client.toys.rhymes`, as a resource of the client would have it."""
 
     def __init__(self, calls: Calls) -> None:
-        super().__init__(JobRoutes(calls, TOY))
+        super().__init__(calls, TOY)
 
     async def start_job(self, *, idempotency_key: str | None = None, **given: Any) -> Job[ToyStatus, Rhyme]:
-        return await self._start(ToyRequest(**given), idempotency_key)
+        return await self._start(given, idempotency_key)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -103,7 +102,7 @@ def registered() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def engine(registered: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """An engine without a generator behind a port: of all families it can work on the toy alone."""
+    """An engine without a generator behind a port."""
     served = Served(jobs=JobSettings(data_dir=tmp_path_factory.mktemp("jobs")))
     yield served
     served.stop()
@@ -112,7 +111,7 @@ def engine(registered: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 async def test_client_starts_follows_lists_and_reads_it(engine: Served) -> None:
     """Status, messages, items and result come typed, through the generic resource."""
     async with AsyncPiClient(base_url=engine.url) as client:
-        rhymes = Rhymes(client._calls)
+        rhymes = Rhymes(client.data.generate._calls)
         job = await rhymes.start_job(words=["cat", "hat"], style="LOUD")
         items = [item async for item in job.data()]
         assert items == [Rhyme(word="CAT", rhyme="bAT"), Rhyme(word="HAT", rhyme="bAT")]
@@ -125,7 +124,7 @@ async def test_client_starts_follows_lists_and_reads_it(engine: Served) -> None:
 
 async def test_client_cancels_it(engine: Served) -> None:
     async with AsyncPiClient(base_url=engine.url) as client:
-        rhymes = Rhymes(client._calls)
+        rhymes = Rhymes(client.data.generate._calls)
         job = await rhymes.start_job(words=["cat"] * 100, pause=0.5)
         assert "cancelled" in await rhymes.cancel(job.job_id)
         assert (await job.status()).state is JobState.CANCELLED
@@ -133,7 +132,7 @@ async def test_client_cancels_it(engine: Served) -> None:
 
 async def test_idempotency_key_starts_one_job_and_refuses_another_body(engine: Served) -> None:
     async with AsyncPiClient(base_url=engine.url) as client:
-        rhymes = Rhymes(client._calls)
+        rhymes = Rhymes(client.data.generate._calls)
         one, again = [await rhymes.start_job(words=["mat"], idempotency_key="toy") for _ in range(2)]
         assert one.job_id == again.job_id
         with pytest.raises(PiStatusError) as refused:
@@ -176,11 +175,11 @@ async def test_engine_without_jobs_answers_501() -> None:
 
 
 async def test_worker_without_a_generator_can_work_on_it(tmp_path: Path) -> None:
-    """And knows what the other families lack."""
+    """And on calibration; it knows what the other families lack."""
     settings = EngineSettings(judge=ScriptedJudge(default=0.5), jobs=JobSettings(data_dir=tmp_path))
-    works = create_app(settings, must_work=True).state.works
-    assert [work.path for work in works if work.missing is None] == [TOY.path]
-    assert all("no generator" in work.missing for work in works if work.path != TOY.path)
+    works = create_app(settings).state.works
+    assert [work.path for work in works if work.missing is None] == [CALIBRATE.path, TOY.path]
+    assert all("no generator" in work.missing for work in works if work.path not in (CALIBRATE.path, TOY.path))
 
 
 def test_every_registered_family_has_a_builder() -> None:
