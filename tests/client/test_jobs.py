@@ -419,3 +419,5 @@ def test_typed_resources_are_those_of_the_registry() -> None:
     assert client.job_resources["inputs"] is client.data.generate
     sync = PiClient(client=client)
     assert sync.job_resources["pairs"] is sync.data.generate_input_response_pairs
+    assert client.job_resources["calibration"] is client.scoring_system.calibrate
+    assert sync.job_resources["calibration"] is sync.scoring_system.calibrate
