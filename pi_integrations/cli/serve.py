@@ -51,13 +51,13 @@ def run_worker(options: EngineOptions) -> None:
     """Works on the jobs of a database until interrupted or terminated.
 
     Raises:
-        PiUsageError: for wrong settings, or when there is no family of jobs that this process can work on.
+        PiUsageError: for wrong settings.
         ImportError: when the `engine` extra, or the judge's or the generator's, is not installed.
     """
     settings = options.settings()
     from pi_integrations.local.server import run_without_port
 
-    app = _app(settings, must_work=True)
+    app = _app(settings)
     works: list[FamilyWork[Any]] = app.state.works
 
     def started() -> None:
@@ -71,10 +71,10 @@ def run_worker(options: EngineOptions) -> None:
     asyncio.run(run_without_port(app, started))
 
 
-def _app(settings: EngineSettings, *, must_work: bool = False) -> FastAPI:
+def _app(settings: EngineSettings) -> FastAPI:
     from pi_integrations.engine.app import create_app
 
-    app = create_app(settings, must_work=must_work)
+    app = create_app(settings)
     # What start-up made stays for good. Unfrozen, every full collection would walk it, and requests would wait 50 ms.
     gc.collect()  # first: garbage that is frozen is never freed
     gc.freeze()

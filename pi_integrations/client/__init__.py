@@ -1,5 +1,6 @@
 """The one client of the Pi API: limits, retries, caching, jobs, and calls from any thread or loop."""
 
+from pi_integrations.client.calibration import Calibrate
 from pi_integrations.client.client import AnyClient, AsyncPiClient, PiClient
 from pi_integrations.client.data import Data, GenerateInputResponsePairs, GenerateInputs
 from pi_integrations.client.followed_lines import JobSnapshot
@@ -14,6 +15,7 @@ from pi_integrations.client.sync_resources import SyncJob
 __all__ = [
     "AnyClient",
     "AsyncPiClient",
+    "Calibrate",
     "ClientSettings",
     "ConcurrencyLimiter",
     "Data",

@@ -39,7 +39,7 @@ class AsyncPiClient(NotCopied):
     be called from any loop and any thread; its requests then run on a background loop. `aclose` it when done.
 
     Attributes:
-        scoring_system: Scores for exchanges.
+        scoring_system: Scores for exchanges, and the jobs that calibrate specs.
         data: The jobs that make data.
         job_resources: The resource of every registered family of jobs, by its kind, such as `pairs`.
 
@@ -117,7 +117,9 @@ class AsyncPiClient(NotCopied):
         calls = Calls(settings, connections, limiter or ConcurrencyLimiter(settings.max_concurrency))
         self.scoring_system = ScoringSystem(calls, cache)
         self.data = Data(calls)
-        self.job_resources: Mapping[str, JobResource[Any, Any, Any]] = job_resources(calls, *self.data.families)
+        self.job_resources: Mapping[str, JobResource[Any, Any, Any]] = job_resources(
+            calls, *self.data.families, *self.scoring_system.families
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self.settings.base_url!r})"
@@ -156,7 +158,7 @@ class PiClient(NotCopied):
         self.scoring_system = SyncScoringSystem(self._async.scoring_system)
         self.data = SyncData(self._async.data)
         self.job_resources: Mapping[str, SyncJobResource[Any, Any]] = sync_job_resources(
-            self._async.job_resources, *self.data.families
+            self._async.job_resources, *self.data.families, *self.scoring_system.families
         )
 
     def __repr__(self) -> str:

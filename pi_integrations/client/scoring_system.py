@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from pi_integrations.client.calibration import Calibrate
 from pi_integrations.client.calls import Calls, JsonReader, Outgoing, json_body
+from pi_integrations.client.jobs import JobResource
 from pi_integrations.client.score_many import Progress, Scored, score_stream
 from pi_integrations.errors import PiResponseError, PiUsageError
 from pi_integrations.models import (
@@ -25,6 +27,7 @@ from pi_integrations.models import (
     parse_spec,
     render,
 )
+from pi_integrations.models.families import CALIBRATE
 from pi_integrations.models.wire import SCORE_PATH, UNSCORED_HEADER, UnscoredPolicy, checked_policy
 from pi_integrations.telemetry import score_call
 
@@ -32,11 +35,21 @@ __all__ = ["MemoryResultCache", "PostsScores", "ResultCache", "ScoringSystem", "
 
 
 class ScoringSystem:
-    """`client.scoring_system`: scores for exchanges."""
+    """`client.scoring_system`: scores for exchanges, and the jobs that calibrate specs.
+
+    Attributes:
+        calibrate: The jobs that fit a spec to labels and preferences.
+    """
 
     def __init__(self, calls: Calls, cache: ResultCache | None = None) -> None:
         self._calls = calls
         self._cache = cache
+        self.calibrate = Calibrate(calls, CALIBRATE)
+
+    @property
+    def families(self) -> tuple[JobResource[Any, Any, Any], ...]:
+        """The resources of its families of jobs."""
+        return (self.calibrate,)
 
     async def score(
         self,

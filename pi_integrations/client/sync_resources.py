@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from functools import update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
+from pi_integrations.client.calibration import Calibrate
 from pi_integrations.client.data import Data, GenerateInputResponsePairs, GenerateInputs
 from pi_integrations.client.followed_lines import JobSnapshot
 from pi_integrations.client.job_streams import JobStream
@@ -17,6 +18,7 @@ from pi_integrations.client.score_many import Progress, Scored
 from pi_integrations.client.scoring_system import ScoringSystem
 from pi_integrations.models import (
     AggregationMethod,
+    CalibrationStatus,
     InputResponsePair,
     JobState,
     JobStatus,
@@ -74,6 +76,12 @@ class SyncScoringSystem:
 
     def __init__(self, resource: ScoringSystem) -> None:
         self._async = resource
+        self.calibrate = SyncCalibrate(resource.calibrate)
+
+    @property
+    def families(self) -> tuple[SyncJobResource[Any, Any], ...]:
+        """The resources of its families of jobs."""
+        return (self.calibrate,)
 
     score = _Waited(ScoringSystem.score)
 
@@ -165,6 +173,12 @@ class SyncGenerateInputs(SyncJobResource[SyntheticInputsStatus, str]):
     """`client.data.generate` of a `PiClient`."""
 
     start_job = _starting(GenerateInputs.start_job)  # type: ignore[assignment]
+
+
+class SyncCalibrate(SyncJobResource[CalibrationStatus, Any]):
+    """`client.scoring_system.calibrate` of a `PiClient`."""
+
+    start_job = _starting(Calibrate.start_job)  # type: ignore[assignment]
 
 
 class SyncData:

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from pi_integrations._version import __version__
-from pi_integrations.engine.families import check_some_work, family_works
+from pi_integrations.engine.families import family_works
 from pi_integrations.engine.gate import Gate
 from pi_integrations.engine.judges.choose import choose_judge
 from pi_integrations.engine.judges.protocol import LoadedJudge
@@ -32,15 +32,14 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 
-def create_app(settings: EngineSettings | None = None, *, must_work: bool = False) -> FastAPI:
+def create_app(settings: EngineSettings | None = None) -> FastAPI:
     """An app that answers the Pi API; its sandbox, its models and a judge it made are released when its lifespan ends.
 
     Args:
         settings: Default: `EngineSettings.from_env()`.
-        must_work: Refuse settings with which no family of jobs can be worked on in this process, as a worker must.
 
     Raises:
-        PiUsageError: when the settings name no judge, or with `must_work` nothing could be worked on.
+        PiUsageError: when the settings name no judge, or one of them cannot be used.
 
     Example:
         ```python
@@ -54,8 +53,6 @@ def create_app(settings: EngineSettings | None = None, *, must_work: bool = Fals
     cache = VerdictCache(settings.verdict_cache_size)
     service = ScoreService(judge, code, custom, cache, judge_timeout=settings.judge_timeout)
     works = family_works(settings, service) if settings.jobs is not None else []
-    if must_work:
-        check_some_work(works)
     jobs, job_router = _jobs(settings, works)
 
     @asynccontextmanager

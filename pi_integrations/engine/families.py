@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from pi_integrations.engine.jobs.family import FamilyWork, JobStopped, Run
 from pi_integrations.engine.scoring.service import ScoreService
 from pi_integrations.engine.settings import EngineSettings
-from pi_integrations.errors import PiUsageError
 from pi_integrations.models import families as registry
-from pi_integrations.models.families import GENERATE_INPUTS, GENERATE_PAIRS, JobFamily
+from pi_integrations.models.families import CALIBRATE, GENERATE_INPUTS, GENERATE_PAIRS, JobFamily
 
-__all__ = ["BUILDERS", "check_some_work", "family_works", "without_work"]
+__all__ = ["BUILDERS", "family_works", "without_work"]
 
 Builder = Callable[[EngineSettings, ScoreService], FamilyWork[Any]]
 _NO_GENERATOR = (
@@ -35,13 +35,6 @@ def family_works(settings: EngineSettings, service: ScoreService) -> list[Family
     finally:
         # An id is free again once its object is gone: works left here could be taken for another engine's.
         _generating.pop(id(service), None)
-
-
-def check_some_work(works: Sequence[FamilyWork[Any]]) -> None:
-    """Raises PiUsageError, with what each family lacks, when none of them can be worked on here."""
-    if all(work.missing is not None for work in works):
-        reasons = "".join(f"\n  {work.path}: {work.missing}" for work in works)
-        raise PiUsageError(f"this worker could work on no family of jobs:{reasons}")
 
 
 def without_work(family: JobFamily[Any, Any, Any], missing: str) -> FamilyWork[Any]:
@@ -87,5 +80,17 @@ def _both(settings: EngineSettings, service: ScoreService) -> list[FamilyWork[An
     )
 
 
-BUILDERS: dict[str, Builder] = {GENERATE_PAIRS.path: _pairs, GENERATE_INPUTS.path: _inputs}
+def _calibration(settings: EngineSettings, service: ScoreService) -> FamilyWork[Any]:
+    if find_spec("scipy") is None:
+        raise ImportError("calibrating specs needs scipy; run: pip install 'pi-integrations[engine]'", name="scipy")
+    from pi_integrations.engine.calibration.work import calibration_work
+
+    return calibration_work(service)
+
+
+BUILDERS: dict[str, Builder] = {
+    GENERATE_PAIRS.path: _pairs,
+    GENERATE_INPUTS.path: _inputs,
+    CALIBRATE.path: _calibration,
+}
 """The builder of each family's work, by the family's path. A builder sets `missing` where the work cannot be done."""

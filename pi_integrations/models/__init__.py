@@ -1,5 +1,12 @@
 """The wire contract as pydantic models, shared by the client and the engine."""
 
+from pi_integrations.models.calibration import (
+    CalibrateRequest,
+    CalibrationStatus,
+    CalibrationStrategy,
+    LabeledExample,
+    PreferenceExample,
+)
 from pi_integrations.models.data import (
     ExplorationMode,
     GenerateInputsRequest,
@@ -37,6 +44,9 @@ from pi_integrations.models.specs import (
 
 __all__ = [
     "AggregationMethod",
+    "CalibrateRequest",
+    "CalibrationStatus",
+    "CalibrationStrategy",
     "Dimension",
     "DimensionScore",
     "DimensionSpec",
@@ -47,7 +57,9 @@ __all__ = [
     "InputResponsePair",
     "JobState",
     "JobStatus",
+    "LabeledExample",
     "OutlinedQuestion",
+    "PreferenceExample",
     "Problem",
     "Provenance",
     "Question",

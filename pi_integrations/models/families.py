@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic import BaseModel, TypeAdapter
 
 from pi_integrations.models import wire
+from pi_integrations.models.calibration import CalibrateRequest, CalibrationStatus
 from pi_integrations.models.data import (
     GenerateInputsRequest,
     GeneratePairsRequest,
@@ -19,7 +20,7 @@ from pi_integrations.models.data import (
 )
 from pi_integrations.models.jobs import JobStatus, decode_text, encode_json, encode_text
 
-__all__ = ["FAMILIES", "GENERATE_INPUTS", "GENERATE_PAIRS", "JobFamily"]
+__all__ = ["CALIBRATE", "FAMILIES", "GENERATE_INPUTS", "GENERATE_PAIRS", "JobFamily"]
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
 StatusT = TypeVar("StatusT", bound=JobStatus)
@@ -75,5 +76,9 @@ GENERATE_INPUTS: Final = JobFamily(
     wire.GENERATE_INPUTS_PATH, "inputs", GenerateInputsRequest, SyntheticInputsStatus, str
 )
 
-FAMILIES: Final[tuple[JobFamily[Any, Any, Any], ...]] = (GENERATE_PAIRS, GENERATE_INPUTS)
+CALIBRATE: Final[JobFamily[CalibrateRequest, CalibrationStatus, Any]] = JobFamily(
+    wire.CALIBRATE_PATH, "calibration", CalibrateRequest, CalibrationStatus
+)
+
+FAMILIES: Final[tuple[JobFamily[Any, Any, Any], ...]] = (GENERATE_PAIRS, GENERATE_INPUTS, CALIBRATE)
 """Every family, in the order in which people are shown them."""

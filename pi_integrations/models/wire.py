@@ -8,6 +8,7 @@ from pi_integrations.errors import PiUsageError
 
 __all__ = [
     "API_KEY_HEADER",
+    "CALIBRATE_PATH",
     "GENERATE_INPUTS_PATH",
     "GENERATE_PAIRS_PATH",
     "HEALTH_PATH",
@@ -29,6 +30,7 @@ __all__ = [
 HOSTED_BASE_URL: Final = "https://api.withpi.ai/v1"
 
 SCORE_PATH: Final = "/scoring_system/score"
+CALIBRATE_PATH: Final = "/scoring_system/calibrate"
 GENERATE_PAIRS_PATH: Final = "/data/generate_input_response_pairs"
 GENERATE_INPUTS_PATH: Final = "/data/generate"
 HEALTH_PATH: Final = "/healthz"

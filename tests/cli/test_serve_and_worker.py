@@ -63,7 +63,7 @@ def test_a_worker_does_what_an_engine_without_a_generator_takes(tmp_path: Path) 
         running("worker", *folder, "--generator", SCRIPTED) as worker,
         running("serve", "--port", "0", *folder) as serve,
     ):
-        worker.says(r"worker for /data/generate_input_response_pairs, /data/generate; judge baseline")
+        worker.says(r"/data/generate_input_response_pairs, /data/generate, /scoring_system/calibrate; judge baseline")
         client = client_of(serve)
         serve.says("it has no generator")
         job = client.data.generate.start_job(num_inputs_to_generate=5, seeds=["Where is my order?"])
@@ -75,7 +75,6 @@ def test_a_worker_does_what_an_engine_without_a_generator_takes(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("worker",), "/data/generate: this engine has no generator to make data with"),
         (("serve", "--host", "no.such.host.invalid", "--api-key", "k"), "cannot listen on no.such.host.invalid"),
         (("serve", "--generator-price", "1"), "INPUT,OUTPUT"),
         (("serve", "--database-url", "mysql://u:hush@h/d"), "postgresql://"),

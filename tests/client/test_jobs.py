@@ -379,7 +379,8 @@ async def test_a_registry_entry_is_all_that_a_family_needs() -> None:
     with job_server() as server:
         async with client_of(server) as client:
             sync = PiClient(client=client)
-            assert list(client.job_resources) == list(sync.job_resources) == ["pairs", "inputs", "tuning"]
+            kinds = ["pairs", "inputs", "calibration", "tuning"]
+            assert list(client.job_resources) == list(sync.job_resources) == kinds
             job = await client.job_resources["tuning"].start_job(steps=5, note=None)
             assert isinstance(await job.status(), TuneStatus)
             again = await asyncio.to_thread(sync.job_resources["tuning"].start_job, steps=6, idempotency_key="k")
@@ -418,3 +419,5 @@ def test_typed_resources_are_those_of_the_registry() -> None:
     assert client.job_resources["inputs"] is client.data.generate
     sync = PiClient(client=client)
     assert sync.job_resources["pairs"] is sync.data.generate_input_response_pairs
+    assert client.job_resources["calibration"] is client.scoring_system.calibrate
+    assert sync.job_resources["calibration"] is sync.scoring_system.calibrate

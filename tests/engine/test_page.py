@@ -163,6 +163,26 @@ async def test_what_the_api_refuses_is_said_at_its_field(tab: Tab, engine: Serve
     assert "Line 1 is not valid JSON" in await tab.text("#start-seeds-problem")
 
 
+async def test_a_calibration_is_started_by_its_own_form(tab: Tab, engine: Served) -> None:
+    """Spec, labels and preferences are in the form itself; the job's view has messages and no rows."""
+    await tab.goto(engine.url)
+    await tab.until("!document.querySelector('#start').hidden")
+    await tab.click("#start-kind input[value='scoring_system/calibrate']")
+    shown = "[...document.querySelectorAll('#start-fields textarea')].map(each => each.id)"
+    assert sorted(await tab.run(shown)) == ["start-examples", "start-preferences", "start-spec"]
+    await tab.fill("#start-spec", '[{"question": "Is it polite?"}]')
+    await tab.fill("#start-examples", '{"llm_input": "a", "llm_output": "b", "score": 2}')
+    await tab.click("#start-button")
+    problem = await tab.until("document.querySelector('#start-examples-problem')?.textContent")
+    assert "less than or equal to 1" in problem
+    await tab.fill("#start-examples", '{"llm_input": "a", "llm_output": "b", "score": 1}')
+    await tab.click("#start-button")
+    await tab.until("document.querySelector('#job-state').textContent === 'DONE'")
+    assert await tab.text("#job-title") == "Calibration job"
+    assert await tab.run("document.querySelector('#job-data').hidden")
+    await tab.until("document.querySelector('#job').textContent.includes('too few to calibrate')")
+
+
 async def test_markup_in_rows_is_shown_and_never_becomes_part_of_the_page(tab: Tab, engine: Served) -> None:
     """Whatever a model writes is text."""
     job_id = await engine.job(PAIRS, num_pairs_to_generate=5, application_description="MARKUP", batch_size=5)
@@ -249,7 +269,7 @@ async def test_a_start_whose_answer_got_lost_makes_one_job_when_tried_again(tab:
     before = await engine.jobs(INPUTS)
     await tab.goto(engine.url)
     await tab.until("!document.querySelector('#start').hidden")
-    await tab.click("#start-kind label:last-child input")
+    await tab.click(f"#start-kind input[value='{INPUTS[1:]}']")
     await tab.fill("#start-number", "3")
     engine.faults.append("lost")
     await tab.click("#start-button")

@@ -42,10 +42,14 @@ async def test_every_file_comes_with_a_policy_that_trusts_this_engine_alone(path
 async def test_families_are_described_from_the_registry() -> None:
     """Paths, kinds, items with their columns, and fields with the bounds and defaults of the request's model."""
     async with asked() as http:
-        pairs, inputs = (await http.get("/page/families.json")).json()
+        pairs, inputs, calibration = (await http.get("/page/families.json")).json()
     assert (pairs["path"], pairs["kind"], pairs["items"]) == (PAIRS, "pairs", "json")
     assert pairs["columns"] == ["llm_input", "llm_output"]
     assert (inputs["items"], inputs["columns"]) == ("text", ["llm_input"])
+    assert (calibration["kind"], calibration["items"], calibration["columns"]) == ("calibration", None, [])
+    fields = {field.pop("name"): field for field in calibration["fields"]}
+    assert fields["scoring_spec"]["required"] and fields["strategy"]["enum"] == ["LITE", "FULL"]
+    assert [fields[name]["items"] for name in ("examples", "preference_examples")] == ["object", "object"]
     fields = {field.pop("name"): field for field in pairs["fields"]}
     assert all(field.pop("description") for field in fields.values())
     assert fields["num_pairs_to_generate"] == {"type": "integer", "required": True, "minimum": 1, "maximum": 100_000}

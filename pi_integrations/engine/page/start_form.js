@@ -31,11 +31,29 @@ const KNOWN = {
       },
     },
   },
+  examples: {
+    id: "examples",
+    label: "Labelled examples",
+    placeholder: '{"llm_input": "Where is my order?", "llm_output": "It left today.", "score": 0.8}',
+    hint: "One a line, as JSON; score from 0 (bad) to 1 (good).",
+    more: false,
+  },
+  preference_examples: {
+    id: "preferences",
+    label: "Preferences",
+    placeholder: '{"llm_input": "Where is my order?", "chosen": "It left today.", "rejected": "No idea."}',
+    hint: "One a line, as JSON. Labels, preferences, or both.",
+    more: false,
+  },
   num_pairs_to_generate: NUMBER,
   num_inputs_to_generate: NUMBER,
   exploration_mode: { id: "mode", label: "Exploration", more: false },
   system_prompt: { id: "system", rows: 3, hint: "The application's own; when given, it answers the inputs." },
-  scoring_spec: { id: "spec", hint: "JSON; judges each pair in place of the generator." },
+  scoring_spec: {
+    id: "spec",
+    hint: "JSON; judges each pair in place of the generator.",
+    ifRequired: { hint: "JSON: a list of questions, or a dimension spec.", more: false },
+  },
   batch_size: { id: "batch", placeholder: "default" },
   num_shots: { id: "shots", label: "Examples shown", placeholder: "default" },
   max_cost_usd: { id: "cost", label: "Ceiling, US$", placeholder: "none" },
@@ -149,7 +167,8 @@ function fieldsOf(family) {
         hint: [field.description, formOf(field)].filter(Boolean).join(" "),
         more: !field.required,
       };
-      const shown = { label: titled(field.name), more: true, ...known, ...known.ofItems?.[field.items] };
+      const special = { ...known.ofItems?.[field.items], ...(field.required ? known.ifRequired : null) };
+      const shown = { label: titled(field.name), more: true, ...known, ...special };
       const control = controlOf(field, shown);
       const isSmall = Boolean(field.enum) || ["integer", "number"].includes(field.type);
       return { ...field, more: shown.more, isSmall, control, element: elementOf(field, shown, control) };
