@@ -31,15 +31,13 @@ class ScriptedGenerator(BaseChatModel):
     An answer follows from the prompt alone, so that the same prompt gets the same answer in every process. Some
     thousands of its inputs are unlike each other.
 
-    Args:
+    Attributes:
         answers: Instead of its own: one after the other until they are used up, or a function of the prompt's text. An
             exception is raised; None stands for its own answer.
         latency: Seconds an answer takes.
         usage: Whether it reports tokens: a quarter of the characters read and written.
         temperature: A setting that a provider's model has; it changes nothing.
         record: Whether prompts are kept in `asked`.
-
-    Attributes:
         asked: The text of each prompt's last message so far, in order.
 
     Example:

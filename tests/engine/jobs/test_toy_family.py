@@ -23,7 +23,7 @@ from pi_integrations.engine.jobs import FamilyWork, JobSettings, Run
 from pi_integrations.engine.scoring.service import ScoreService
 from pi_integrations.engine.settings import EngineSettings
 from pi_integrations.models import JobState, JobStatus, families
-from pi_integrations.models.families import JobFamily
+from pi_integrations.models.families import CALIBRATE, JobFamily
 from pi_integrations.testing import ScriptedJudge
 
 
@@ -99,7 +99,7 @@ def registered() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def engine(registered: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """An engine without a generator behind a port: of all families it can work on the toy alone."""
+    """An engine without a generator behind a port."""
     served = Served(jobs=JobSettings(data_dir=tmp_path_factory.mktemp("jobs")))
     yield served
     served.stop()
@@ -172,11 +172,11 @@ async def test_engine_without_jobs_answers_501() -> None:
 
 
 async def test_worker_without_a_generator_can_work_on_it(tmp_path: Path) -> None:
-    """And knows what the other families lack."""
+    """And on calibration; it knows what the other families lack."""
     settings = EngineSettings(judge=ScriptedJudge(default=0.5), jobs=JobSettings(data_dir=tmp_path))
-    works = create_app(settings, must_work=True).state.works
-    assert [work.path for work in works if work.missing is None] == [TOY.path]
-    assert all("no generator" in work.missing for work in works if work.path != TOY.path)
+    works = create_app(settings).state.works
+    assert [work.path for work in works if work.missing is None] == [CALIBRATE.path, TOY.path]
+    assert all("no generator" in work.missing for work in works if work.path not in (CALIBRATE.path, TOY.path))
 
 
 def test_every_registered_family_has_a_builder() -> None:
