@@ -7,8 +7,9 @@ from pi_integrations.client.followed_lines import JobSnapshot
 from pi_integrations.client.job_streams import JobStream
 from pi_integrations.client.jobs import Job, JobResource
 from pi_integrations.client.pacing import ConcurrencyLimiter, Limiter, RetryPolicy
+from pi_integrations.client.result_cache import MemoryResultCache, ResultCache
 from pi_integrations.client.score_many import Progress, Scored
-from pi_integrations.client.scoring_system import MemoryResultCache, ResultCache, ScoringSystem, SpecScorer
+from pi_integrations.client.scoring_system import ScoringSystem, SpecScorer
 from pi_integrations.client.settings import ClientSettings
 from pi_integrations.client.sync_resources import SyncJob
 

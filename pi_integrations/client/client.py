@@ -19,7 +19,8 @@ from pi_integrations.client.data import Data, job_resources
 from pi_integrations.client.jobs import JobResource
 from pi_integrations.client.loop_thread import NotCopied, loop_thread
 from pi_integrations.client.pacing import ConcurrencyLimiter, Limiter, RetryPolicy
-from pi_integrations.client.scoring_system import PostsScores, ResultCache, ScoringSystem
+from pi_integrations.client.result_cache import ResultCache
+from pi_integrations.client.scoring_system import PostsScores, ScoringSystem
 from pi_integrations.client.settings import ClientSettings
 from pi_integrations.client.sync_resources import SyncData, SyncJobResource, SyncScoringSystem, sync_job_resources
 from pi_integrations.client.transport import Channel, HttpChannel

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import threading
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -14,6 +11,7 @@ from pydantic import ValidationError
 from pi_integrations.client.calibration import Calibrate
 from pi_integrations.client.calls import Calls, JsonReader, Outgoing, json_body
 from pi_integrations.client.jobs import JobResource
+from pi_integrations.client.result_cache import ResultCache, cache_key
 from pi_integrations.client.score_many import Progress, Scored, score_stream
 from pi_integrations.errors import PiResponseError, PiUsageError
 from pi_integrations.models import (
@@ -31,7 +29,7 @@ from pi_integrations.models.families import CALIBRATE
 from pi_integrations.models.wire import SCORE_PATH, UNSCORED_HEADER, UnscoredPolicy, checked_policy
 from pi_integrations.telemetry import score_call
 
-__all__ = ["MemoryResultCache", "PostsScores", "ResultCache", "ScoringSystem", "SpecScorer"]
+__all__ = ["PostsScores", "ScoringSystem", "SpecScorer"]
 
 
 class ScoringSystem:
@@ -127,7 +125,7 @@ class ScoringSystem:
         settings = self._calls.settings
         policy = unscored or settings.unscored
         body = json_body(request)
-        key = _cache_key(settings.base_url, policy, body) if self._cache else ""
+        key = cache_key(settings.base_url, policy, body) if self._cache else ""
         if self._cache and (kept := self._cache.get(key)):
             return kept
         headers: dict[str, str] = {UNSCORED_HEADER: policy} if policy else {}
@@ -255,57 +253,3 @@ def _checked_kwargs(kwargs: Mapping[str, Any] | None) -> dict[str, Any] | None:
     except (TypeError, ValueError, RecursionError) as error:
         raise PiUsageError(f"kwargs cannot be written as JSON: {error}; give plain JSON values") from None
     return dict(kwargs)
-
-
-class ResultCache(Protocol):
-    """Results that a client looks up before it sends; called from many threads, so quick and thread-safe.
-
-    The key is a digest of the endpoint, the whole request and the unscored policy. It does not hold the engine's judge:
-    give each judge a cache of its own.
-    """
-
-    def get(self, key: str) -> ScoreResult | None:
-        """The result kept under `key`."""
-        ...
-
-    def set(self, key: str, result: ScoreResult) -> None:
-        """Keeps `result`."""
-        ...
-
-
-class MemoryResultCache:
-    """The last `max_entries` results, in memory.
-
-    Example:
-        >>> cache = MemoryResultCache(max_entries=1000)
-        >>> cache.get("unknown") is None
-        True
-    """
-
-    def __init__(self, max_entries: int = 10_000) -> None:
-        if max_entries < 1:
-            raise PiUsageError(f"max_entries is {max_entries}; it must be at least 1")
-        self._max_entries = max_entries
-        self._entries: OrderedDict[str, ScoreResult] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: str) -> ScoreResult | None:
-        """The result kept under `key`."""
-        with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-            return self._entries.get(key)
-
-    def set(self, key: str, result: ScoreResult) -> None:
-        """Keeps `result`, and drops the least recently used one when full."""
-        with self._lock:
-            self._entries[key] = result
-            self._entries.move_to_end(key)
-            if len(self._entries) > self._max_entries:
-                self._entries.popitem(last=False)
-
-
-def _cache_key(base_url: str, policy: str | None, body: bytes) -> str:
-    digest = hashlib.sha256(f"{base_url}\n{policy}\n".encode())
-    digest.update(body)
-    return digest.hexdigest()

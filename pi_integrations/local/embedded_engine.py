@@ -17,7 +17,7 @@ from pi_integrations.client.client import AsyncPiClient, PiClient
 from pi_integrations.client.in_process import InProcessChannel
 from pi_integrations.client.loop_thread import loop_thread
 from pi_integrations.client.pacing import Limiter, RetryPolicy
-from pi_integrations.client.scoring_system import ResultCache
+from pi_integrations.client.result_cache import ResultCache
 from pi_integrations.client.settings import ClientSettings
 from pi_integrations.client.transport import Channel
 from pi_integrations.errors import PiUsageError
