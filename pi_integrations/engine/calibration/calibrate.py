@@ -106,7 +106,7 @@ def _hopeless(observations: Observations) -> str | None:
     if len(observations) < FEWEST:
         return f"{len(observations)} labels and pairs are too few to calibrate with, {FEWEST} are needed"
     if not len(observations.pairs) and np.ptp(observations.labels) == 0:
-        return f"All {len(observations.labels)} labels are the same, so there is nothing to tell apart"
+        return f"All {len(observations.labels)} labels are the same, so nothing can be learned from them"
     if len(set(observations.input_of)) < 2:
         return "All examples have the same llm_input, so nothing can be checked on an input the fit has not seen"
     return None
@@ -120,7 +120,7 @@ def _summary(validation: Validation) -> str:
         if key in validation.out_of_fold and key in validation.given
     )
     interval = "no interval" if gain.low is None else f"95 % interval {gain.low:+.4f} to {gain.high:+.4f}"
-    told = f"On inputs it had not seen, the calibrated spec has {shown}; its loss is lower by {gain.estimate:+.4f}"
+    outcome = f"On inputs it had not seen, the calibrated spec has {shown}; its loss is lower by {gain.estimate:+.4f}"
     if validation.holds:
-        return f"{told}, {interval}."
-    return f"{told}, {interval}, which is not told from chance: {_UNCHANGED}."
+        return f"{outcome}, {interval}."
+    return f"{outcome}, {interval}, which cannot be distinguished from chance: {_UNCHANGED}."

@@ -26,7 +26,7 @@ Strategy = Literal["LITE", "FULL"]
 # Found on judges with signal, by held-out inputs: weaker ones follow the noise of 25 labels, stronger ones never move.
 _PENALTY = 0.01
 _SIZE, _BEND, _WEIGHT, _LEANING = 0.1, 10.0, 5.0, 1.0
-_TEMPERATURE = 0.1
+_TEMPERATURE = 0.1  # a pair whose totals differ by this much the wrong way costs 1.3, the right way 0.3
 _ITERATIONS: dict[Strategy, int] = {"LITE": 20, "FULL": 500}
 
 
@@ -121,6 +121,7 @@ def fit(model: SpecModel, observations: Observations, strategy: Strategy = "FULL
         method="L-BFGS-B",
         options={"maxiter": _ITERATIONS[strategy], "ftol": 1e-10, "gtol": 1e-7},
     )
+    # A line search that gave up may end above its start.
     best = found.x if found.fun <= _objective(start, model, given, raters)[0] else start
     leanings = best[model.size :]
     return Fit(best[: model.size], {name: float(leanings[by_name[name]]) for name in names})
@@ -140,13 +141,15 @@ def _objective(
     totals = model.totals(observations.scores, x)
     count = max(len(observations), 1)
     errors = totals[observations.rated] + (leanings[raters] if len(raters) else 0.0) - observations.labels
-    errors = np.nan_to_num(errors, nan=0.0)
+    errors = np.nan_to_num(errors, nan=0.0)  # an exchange without a total pulls nowhere
     margin = (totals[observations.pairs[:, 0]] - totals[observations.pairs[:, 1]]) / _TEMPERATURE
     known = ~np.isnan(margin)
     margin = np.where(known, margin, 0.0)
     loss = (errors @ errors + np.logaddexp(0.0, -margin) @ known) / count
     pull = np.zeros(len(totals))
+    # `add.at` and not `+=`, which counts an exchange with several labels once.
     np.add.at(pull, observations.rated, 2 * errors / count)
+    # Clipped, since exp overflows from 710 on.
     push = known / (1 + np.exp(np.clip(margin, -500, 500))) / _TEMPERATURE / count
     np.add.at(pull, observations.pairs[:, 0], -push)
     np.add.at(pull, observations.pairs[:, 1], push)

@@ -34,7 +34,7 @@ class _Curve:
     def fitted(self, x: Floats) -> Floats:
         """The gaps between the knots, each the given one times exp(x), normalised to sum to 1."""
         logs = x[self.at]
-        grown = self.gaps * np.exp(logs - logs.max())
+        grown = self.gaps * np.exp(logs - logs.max())  # without a difference, and never overflows
         gaps: Floats = grown / grown.sum()
         return gaps
 
@@ -166,13 +166,14 @@ class SpecModel:
 
     def _knots(self, curve: _Curve, x: Floats, decimals: int) -> list[float]:
         inner = np.cumsum(curve.fitted(x))[:-1]
+        # Rounding must not put a knot before the one below it, which a spec refuses.
         return [float(knot) for knot in np.maximum.accumulate(np.clip(np.round(inner, decimals), 0.0, 1.0))]
 
 
 def _curve(gaps: Floats, scores: Floats) -> Floats:
     """`apply_curve` for an array; NaN stays NaN."""
     index, left = _located(gaps, scores)
-    inside = (scores > 0) & (scores < 1)
+    inside = (scores > 0) & (scores < 1)  # every curve leaves 0 and 1 where they are
     with np.errstate(divide="ignore", invalid="ignore"):
         curved = (index + (scores - left) / gaps[index]) / len(gaps)
     result: Floats = np.where(inside, curved, scores)
@@ -207,7 +208,7 @@ def _located(gaps: Floats, scores: Floats) -> tuple[npt.NDArray[np.intp], Floats
 def _mean(siblings: _Siblings, x: Floats, values: Floats) -> Floats:
     """The weighted mean over the siblings that have a value; NaN where none that counts has."""
     shares = _effective(siblings, x, values)
-    known = np.nan_to_num(values, nan=1.0)
+    known = np.nan_to_num(values, nan=1.0)  # any number will do: its share is 0
     if siblings.method is AggregationMethod.ARITHMETIC_MEAN:
         mean = (shares * known).sum(axis=1)
     elif siblings.method is AggregationMethod.GEOMETRIC_MEAN:
@@ -231,7 +232,7 @@ def _mean_gradient(
         slopes, excess = shares, known - level
     elif siblings.method is AggregationMethod.GEOMETRIC_MEAN:
         floored = np.maximum(known, GEOMETRIC_FLOOR)
-        slopes = shares * level / floored * (known > GEOMETRIC_FLOOR)
+        slopes = shares * level / floored * (known > GEOMETRIC_FLOOR)  # flat below the floor
         excess = level * (np.log(floored) - np.log(level))
     else:
         floored = np.maximum(known, HARMONIC_FLOOR)

@@ -86,7 +86,7 @@ def validate(model: SpecModel, observations: Observations, fitted: Floats, strat
     held_out = _Totals.same(before, observations)
     for fold in sorted(set(folds.tolist())):
         outside = folds != fold
-        if used < 2 or not outside.any():
+        if used < 2 or not outside.any():  # nothing is left to fit to: these keep the given spec's totals
             continue
         parameters = fit(model, observations.part(outside), strategy).x
         held_out.take(model.totals(observations.scores, parameters), observations, ~outside)
@@ -159,6 +159,7 @@ def _rmse(predicted: Floats, labels: Floats) -> float:
 
 
 def _pearson(predicted: Floats, labels: Floats) -> float:
+    # Two points always lie on a line, and a constant correlates with nothing.
     if len(labels) < 3 or not (np.ptp(predicted) > 0 and np.ptp(labels) > 0):
         return np.nan
     return float(np.corrcoef(predicted, labels)[0, 1])
@@ -188,13 +189,14 @@ def _clusters(observations: Observations) -> Clusters:
 
 
 def _interval(figure: Callable[[npt.NDArray[np.intp]], float], clusters: Clusters) -> Interval:
-    """The figure on everything, and its percentiles over resamples of whole inputs; seeded."""
+    """The figure on everything, and its percentiles over resamples of whole inputs."""
     everything = np.concatenate(clusters)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(0)  # seeded: the same examples give the same intervals
     drawn = []
     for _ in range(_RESAMPLES if len(clusters) > 1 else 0):
         kept = np.concatenate([clusters[number] for number in rng.integers(0, len(clusters), len(clusters))])
         drawn.append(figure(kept))
+    # A resample may lack what a figure needs, such as labels that differ.
     known = [value for value in drawn if not np.isnan(value)]
     if not known:
         return Interval(figure(everything))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pi_integrations.engine.calibration.model import Floats
-from pi_integrations.engine.chat_models.failures import Patience
+from pi_integrations.engine.chat_models.failures import Patience, side_by_side
 from pi_integrations.engine.jobs.family import FamilyWork, JobStopped, Run
 from pi_integrations.engine.scoring.service import ScoreService, ScoringFailed
 from pi_integrations.errors import PiUsageError
@@ -24,18 +24,24 @@ if TYPE_CHECKING:
 
 __all__ = ["calibration_work"]
 
-_BATCH = 20
-_SECONDS, _FIRST_WAIT = 900.0, 1.0
+_BATCH = 20  # exchanges that are scored at a time, and what a crash costs at most
+_FIRST_WAIT = 1.0
 Texts = tuple[str, str]
 
 
-def calibration_work(service: ScoreService) -> FamilyWork[CalibrateRequest]:
-    """How this engine calibrates: with its own judge, code runner and custom models."""
+def calibration_work(service: ScoreService, *, patience: float = 900.0) -> FamilyWork[CalibrateRequest]:
+    """The work of `/scoring_system/calibrate`, with the engine's own judge, code runner and custom models.
+
+    Args:
+        service: Scores the exchanges.
+        patience: Seconds for which rate limits, server errors and time-outs of the judge are waited out.
+    """
 
     async def work(request: CalibrateRequest, run: Run) -> Mapping[str, Any]:
         exchanges = _exchanges(request)
-        scores = await _Scoring(request, run, service).scores(exchanges)
+        scores = await _Scoring(request, run, service, patience).scores(exchanges)
         found = await asyncio.to_thread(_calibrated, request, exchanges, scores)
+        # A job that was killed between this commit and its end does not say it twice.
         if not (run.progress or {}).get("summarised"):
             progress = {**(run.progress or {}), "summarised": True}
             await run.commit(messages=[found.report["summary"]], progress=progress)
@@ -48,21 +54,21 @@ def calibration_work(service: ScoreService) -> FamilyWork[CalibrateRequest]:
 
 
 class _Scoring:
-    """Raw question scores of exchanges, some at a time; each batch is recorded and never asked for again."""
+    """Raw question scores of exchanges, some at a time; each batch is recorded and never requested again."""
 
-    def __init__(self, request: CalibrateRequest, run: Run, service: ScoreService) -> None:
+    def __init__(self, request: CalibrateRequest, run: Run, service: ScoreService, patience: float) -> None:
         self._spec = request.scoring_spec
         self._method = request.aggregation_method
         self._run = run
         self._service = service
-        self._patience = Patience(_SECONDS, _FIRST_WAIT)
+        self._patience = Patience(patience, _FIRST_WAIT)
         self._judge: str | None = None
 
     async def scores(self, exchanges: Sequence[Texts]) -> Floats:
         """One row per exchange, NaN where a question has no score.
 
         Raises:
-            JobStopped: when the judge changes under way, or gives no score for a quarter of an hour.
+            JobStopped: when the judge changes under way, or keeps failing.
         """
         rows: list[list[float | None]] = []
         for start in range(0, len(exchanges), _BATCH):
@@ -86,25 +92,32 @@ class _Scoring:
         return scores
 
     async def _batch(self, exchanges: Sequence[Texts]) -> list[dict[str, Any]]:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._one(*exchange)) for exchange in exchanges]
-        return [task.result() for task in tasks]
+        return await side_by_side(self._one(*exchange) for exchange in exchanges)
 
     async def _one(self, llm_input: str, llm_output: str) -> dict[str, Any]:
         request = ScoreRequest(
             llm_input=llm_input, llm_output=llm_output, scoring_spec=self._spec, aggregation_method=self._method
         )
         try:
-            body = await self._patience.wait_out(lambda: self._service.score(request, "partial"), self._waiting)
+            body = await self._patience.wait_out(lambda: self._scored(request), self._waiting)
         except ScoringFailed as failure:
             if failure.retryable:
-                raise JobStopped(f"scores could not be had for {self._patience.seconds:g} s: {failure}") from None
+                raise JobStopped(f"scoring kept failing for {self._patience.seconds:g} s: {failure}") from None
             return {"judge": None, "scores": [None] * len(self._keys)}
         except PiUsageError as error:
             raise JobStopped(f"the scoring spec cannot be used: {error}") from None
         result = ScoreResult.model_validate(body)
         scores = {outcome.key: outcome.score for outcome in result.questions()}
         return {"judge": result.judge, "scores": [scores.get(key) for key in self._keys]}
+
+    async def _scored(self, request: ScoreRequest) -> dict[str, Any]:
+        try:
+            return await self._service.score(request, "error")
+        except ScoringFailed as failure:
+            # "partial" alone would record a question as unscored for a rate limit that passes in a minute.
+            if failure.retryable:
+                raise
+            return await self._service.score(request, "partial")
 
     @property
     def _keys(self) -> list[str]:

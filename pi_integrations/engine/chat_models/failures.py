@@ -5,16 +5,26 @@ Providers are distinguished by the names and attributes of their exceptions, so 
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tenacity
 
-__all__ = ["LIMIT_PARAMETERS", "REQUEST_PARAMETERS", "NoAnswer", "Patience", "failure_of", "redacted", "shorten"]
+__all__ = [
+    "LIMIT_PARAMETERS",
+    "REQUEST_PARAMETERS",
+    "NoAnswer",
+    "Patience",
+    "failure_of",
+    "redacted",
+    "shorten",
+    "side_by_side",
+]
 
 T = TypeVar("T")
 LIMIT_PARAMETERS = r"max\w*_?tokens|num_predict"
@@ -250,3 +260,17 @@ def _retry_after(error: Exception) -> float | None:
     except (TypeError, ValueError):  # none, or a date
         return None
     return seconds if 0 <= seconds < math.inf else None
+
+
+async def side_by_side(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What each call returns, in order; the first failure ends the others and is raised itself."""
+    failed: BaseException
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except* Exception as errors:  # noqa: BLE001 - raised below
+        # Raised here, it would be wrapped in a group again.
+        failed = errors.exceptions[0]
+    else:
+        return [task.result() for task in tasks]
+    raise failed

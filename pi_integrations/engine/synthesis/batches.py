@@ -9,9 +9,10 @@ from typing import Any
 
 from pi_integrations.engine.chat_models.asking import Reply, Vectors
 from pi_integrations.engine.chat_models.budget import CeilingReached, Spending
+from pi_integrations.engine.chat_models.failures import side_by_side
 from pi_integrations.engine.chat_models.replies import read_list
 from pi_integrations.engine.synthesis.accepted_items import AcceptedItems
-from pi_integrations.engine.synthesis.calls import Calls, TooLong, side_by_side
+from pi_integrations.engine.synthesis.calls import Calls, TooLong
 from pi_integrations.engine.synthesis.items import GenerationRequest, Item, may_be_item, read_item
 from pi_integrations.engine.synthesis.prompts import answer_prompt, batch_prompt, critic_prompt
 from pi_integrations.engine.synthesis.state import Tally

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from pi_integrations.engine.synthesis.items import GenerationRequest, Item, well
 from pi_integrations.errors import PiUsageError
 from pi_integrations.models import ScoreRequest
 
-__all__ = ["Calls", "TooLong", "side_by_side"]
+__all__ = ["Calls", "TooLong"]
 
 T = TypeVar("T")
 _QUIET_SECONDS = 60.0
@@ -169,17 +169,3 @@ def _to_record(reply: Reply) -> dict[str, Any]:
     """The fields of a reply that are JSON values."""
     kept = {name: getattr(reply, name) for name in ("tokens", "temperature", "declined", "too_long", "cut")}
     return {"text": well_formed(reply.text), **kept}
-
-
-async def side_by_side(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """What each call returns, in order; the first failure ends the others and is raised itself."""
-    failed: BaseException
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(call) for call in calls]
-    except* Exception as errors:  # noqa: BLE001 - raised below
-        # Raised here, it would be wrapped in a group again.
-        failed = errors.exceptions[0]
-    else:
-        return [task.result() for task in tasks]
-    raise failed

@@ -115,6 +115,29 @@ async def test_a_judge_that_cannot_answer_leaves_an_exchange_out() -> None:
     assert (result["report"]["computed_on"]["labels"], result["report"]["computed_on"]["left_out"]) == (39, 1)
 
 
+async def test_failures_of_the_judge_that_pass_are_waited_out() -> None:
+    """Of one question too: its score is not recorded as missing."""
+    failed: set[str] = set()
+
+    def flaky(exchange: Exchange, question: str) -> float | Verdict:
+        if "kind" in question and exchange.llm_input == "input 3" and not failed:
+            failed.add(exchange.llm_input)
+            return Verdict.unscored("too many requests", method="scripted", retryable=True)
+        return by_length(exchange, question)
+
+    result = await calibration_work(a_service(ScriptedJudge(flaky))).work(a_request(20), InMemory())
+    assert failed and result["report"]["computed_on"]["unscored"] == [0, 0]
+
+
+async def test_a_judge_that_keeps_failing_ends_the_job() -> None:
+    """With its reason, and nothing recorded."""
+    down = ScriptedJudge(lambda exchange, question: Verdict.unscored("is down", method="scripted", retryable=True))
+    run = InMemory()
+    with pytest.raises(JobStopped, match=r"scoring kept failing for 0.1 s: .*is down"):
+        await calibration_work(a_service(down), patience=0.1).work(a_request(20), run)
+    assert run.answers == {} and run.messages == []
+
+
 async def test_preferences_and_unlabelled_examples() -> None:
     """An example without a label is not scored; pairs are, each side once."""
     pairs = [{"llm_input": f"input {n}", "chosen": "x" * (50 + n), "rejected": "x" * n} for n in range(12)]

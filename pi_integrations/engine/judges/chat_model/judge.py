@@ -14,7 +14,7 @@ from langchain_core.runnables import Runnable
 
 from pi_integrations.engine.chat_models.asking import ChatModel, Form, Role
 from pi_integrations.engine.chat_models.budget import Spending, checked_prices
-from pi_integrations.engine.chat_models.failures import NoAnswer
+from pi_integrations.engine.chat_models.failures import NoAnswer, side_by_side
 from pi_integrations.engine.chat_models.fence import Prompt
 from pi_integrations.engine.chat_models.models import chat_model_from_string
 from pi_integrations.engine.chat_models.replies import was_cut_off
@@ -139,15 +139,8 @@ class ChatModelJudge:
             return []
         if not self._one_call_per_question:
             return await self._answer_together(exchange, questions)
-        try:
-            async with asyncio.TaskGroup() as group:
-                calls = [group.create_task(self._answer_together(exchange, [question])) for question in questions]
-        except* PiUsageError as errors:
-            first = errors.exceptions[0]
-        else:
-            return [call.result()[0] for call in calls]
-        # Raised here: what is raised within `except*` comes out wrapped in a group again.
-        raise first
+        answers = await side_by_side(self._answer_together(exchange, [question]) for question in questions)
+        return [verdicts[0] for verdicts in answers]
 
     async def aclose(self) -> None:
         """Nothing to release: the chat model belongs to the code that made it."""
