@@ -176,6 +176,7 @@ def test_jobs_are_listed_shown_followed_and_cancelled(service: str) -> None:
     long = client.data.generate_input_response_pairs.start_job(num_pairs_to_generate=5000, seeds=[])
     short = client.data.generate.start_job(num_inputs_to_generate=3, seeds=[])
     short.result()
+    next(iter(long.data()))  # so that it runs
     where = ("--base-url", service)
     listed = run("jobs", "list", *where).stdout
     assert listed.index(short.job_id) < listed.index(long.job_id)

@@ -272,7 +272,7 @@ REFUSALS = [
     Refusal("an unclear reference", {"outputs": "A", "reference_outputs": {"a": 1, "b": 2}}, "pass reference_key="),
     Refusal("only a tool call", {"outputs": AIMessage("", tool_calls=[CALL])}, "calls tools and says nothing"),
     Refusal("no text", {"outputs": object()}, "outputs holds a value of type object.* output_key="),
-    Refusal("an unknown keyword", {"outputs": "A", "contxt": "C"}, "'contxt' has no place"),
+    Refusal("an unknown keyword", {"outputs": "A", "contxt": "C"}, "'contxt' is not part of an exchange"),
     Refusal("no history", {"outputs": "A", "history": "Hi"}, "history is a str"),
 ]
 
