@@ -99,7 +99,7 @@ def _jobs(settings: EngineSettings, works: list[FamilyWork[Any]]) -> tuple[JobEn
         from pi_integrations.engine.routes.jobs import job_routes
     except ImportError as error:
         if (error.name or "").startswith("pi_integrations"):
-            raise  # a broken import of our own, which no pip command mends
+            raise  # a broken import of our own, which no pip command fixes
         raise ImportError(
             f"jobs need {error.name}; run: pip install 'pi-integrations[engine]'", name=error.name
         ) from error

@@ -27,6 +27,8 @@ Strategy = Literal["LITE", "FULL"]
 _PENALTY = 0.01
 _SIZE, _BEND, _WEIGHT, _LEANING = 0.1, 10.0, 5.0, 1.0
 _TEMPERATURE = 0.1  # a pair whose totals differ by this much the wrong way costs 1.3, the right way 0.3
+# Bounds of every parameter: a line search may try steps so far that exp overflows, or every gap of a curve vanishes.
+_FARTHEST = 20.0
 _ITERATIONS: dict[Strategy, int] = {"LITE": 20, "FULL": 500}
 
 
@@ -119,6 +121,7 @@ def fit(model: SpecModel, observations: Observations, strategy: Strategy = "FULL
         args=(model, given, raters),
         jac=True,
         method="L-BFGS-B",
+        bounds=[(-_FARTHEST, _FARTHEST)] * len(start),
         options={"maxiter": _ITERATIONS[strategy], "ftol": 1e-10, "gtol": 1e-7},
     )
     # A line search that gave up may end above its start.

@@ -49,8 +49,7 @@ class _Siblings:
 
     def fitted(self, x: Floats) -> Floats:
         """The weights, each the given one times exp(x); their scale does not matter."""
-        logs = x[self.at]
-        weights: Floats = self.weights * np.exp(logs - logs.max())  # a line search may try steps that overflow
+        weights: Floats = self.weights * np.exp(x[self.at])
         return weights
 
 

@@ -162,13 +162,13 @@ def test_signal_is_found_and_adopted_with_figures_out_of_fold() -> None:
 
 
 def test_shuffled_labels_correlate_with_nothing_out_of_fold() -> None:
-    """The held-out Pearson of ten shuffles is chance: none of it was seen."""
+    """The held-out Pearson of five shuffles is chance: none of it was seen."""
     pearsons = []
-    for seed in range(10):
+    for seed in range(5):
         seen = with_signal(60, seed)
         shuffled = observed(seen.scores, np.random.default_rng(seed).permutation(seen.labels))
         model = SpecModel(FIVE)
-        held_out = validate(model, shuffled, fit(model, shuffled).x, "FULL").out_of_fold
+        held_out = validate(model, shuffled, fit(model, shuffled, "LITE").x, "LITE").out_of_fold
         pearsons.append(held_out["pearson"].estimate if "pearson" in held_out else 0.0)
     assert abs(float(np.mean(pearsons))) < 0.2
 
